@@ -1,0 +1,2 @@
+//! Control planes: where the binaries come from, PKI, configuration, child processes.
+

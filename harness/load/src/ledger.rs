@@ -1,0 +1,92 @@
+//! The request ledger: what was sent, when, and what came back.
+
+use serde::{Deserialize, Serialize};
+use spangate_scenario::model::Identity;
+use spangate_trace::{TraceContext, UnixNanos};
+
+/// One HTTP request of the load, noted when it is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRecord {
+    /// Number of the arrival in the schedule.
+    pub arrival: u64,
+    /// Number of the request within its arrival: pages of a list, steps of a kubectl sequence.
+    pub step: u32,
+    /// Index of the mix entry.
+    pub entry: usize,
+    /// Who sent it.
+    pub identity: Identity,
+    /// The `traceparent` that was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<TraceContext>,
+    /// What was asked.
+    pub verb: Verb,
+    /// The resource, plural; empty for discovery.
+    pub resource: String,
+    /// The subresource, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subresource: Option<String>,
+    /// The object's name, if the request names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The HTTP method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// When it was to start: for the first step the time in the schedule, for later ones the end of the one
+    /// before.
+    pub intended: UnixNanos,
+    /// When it was handed to the connection.
+    pub started: UnixNanos,
+    /// When the whole response was there, or the request was given up.
+    pub ended: UnixNanos,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The `audit-id` that the server answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_id: Option<String>,
+    /// Bytes of the response body.
+    pub received_bytes: u64,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// With an HTTP status and a whole body.
+    Status(u16),
+    /// Without a status, or in the middle of the body.
+    Error(String),
+    /// After the scenario's timeout.
+    Timeout,
+    /// Never sent: too many operations were under way.
+    Shed,
+}
+
+/// What a request asks for, in the words of Kubernetes' RBAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// POST of an object.
+    Create,
+    /// GET of an object.
+    Get,
+    /// GET of a collection.
+    List,
+    /// Watch.
+    Watch,
+    /// Watch with initial events.
+    WatchList,
+    /// PUT.
+    Update,
+    /// PATCH.
+    Patch,
+    /// Server-side apply.
+    Apply,
+    /// DELETE of an object.
+    Delete,
+    /// DELETE of a collection.
+    DeleteCollection,
+    /// `/api`, `/apis`, `/openapi`, `/version`.
+    Discovery,
+}

@@ -1,0 +1,93 @@
+//! The model of a scenario file: one struct per mapping, one enum per one-of.
+//!
+//! Conventions: Kubernetes' `apiVersion`/`kind`/`metadata`/`spec`, camelCase keys, unknown keys are errors,
+//! one-of maps are externally tagged (`- webhook: {...}`), and every number with a unit is a newtype.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub mod cluster;
+pub mod expect;
+pub mod fault;
+pub mod load;
+pub mod matches;
+
+pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
+pub use expect::{
+    Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, Percentiles,
+    Phases, Recovery, RequestFilter, Requests, SpanKind, SpanSelector, SpanStatus, Spans,
+};
+pub use fault::{
+    AdmissionOperation, Delay, Deny, EtcdFault, FailurePolicy, Fault, GrpcStatus, HeldSide, HttpFailure,
+    MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour, WebhookAnswer,
+    WebhookFault, WebhookRule, WebhookType, Window,
+};
+pub use load::{
+    Arrivals, CreateOperation, DeleteOperation, GetOperation, Identity, KubectlStep, ListOperation, Load,
+    MixEntry, PatchOperation, PatchType, Resource, Shape, TraceFlag, UpdateOperation, WatchOperation, Weight,
+};
+pub use matches::{AttributeMatch, TextMatch};
+
+/// A scenario: what to start, what to break, what to send, and what must then be true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scenario {
+    /// The version of this format.
+    pub api_version: ApiVersion,
+    /// The kind of this file.
+    pub kind: ScenarioKind,
+    /// What the scenario is called.
+    pub metadata: Metadata,
+    /// The experiment.
+    pub spec: Spec,
+}
+
+/// The version of the scenario format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    /// The first version; may still change between minor releases.
+    #[serde(rename = "spangate/v1alpha1")]
+    V1Alpha1,
+}
+
+/// The kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScenarioKind {
+    /// A scenario.
+    Scenario,
+}
+
+/// Name and description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The scenario's name: a DNS label, used in paths and reports.
+    pub name: String,
+    /// What the scenario shows, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// The experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// Seed of every random choice: arrival times, operations, ids, delays.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// The control plane to start.
+    #[serde(default)]
+    pub cluster: Cluster,
+    /// What to break.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// What to send.
+    pub load: Load,
+    /// What must then be true.
+    #[serde(default)]
+    pub expect: Vec<Expectation>,
+}
+
+fn default_seed() -> u64 {
+    1
+}

@@ -1,0 +1,143 @@
+//! The control plane under test.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Duration, PerMillion};
+
+/// The control plane to start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cluster {
+    /// Where the control plane comes from.
+    pub provider: Provider,
+    /// The Kubernetes version, `1.37` or `1.37.2`.
+    pub kubernetes: String,
+    /// Binaries to use in place of those that would be looked up.
+    pub binaries: Binaries,
+    /// What the API server traces, and how it exports.
+    pub tracing: Tracing,
+    /// The API server's own settings.
+    pub api_server: ApiServer,
+    /// etcd.
+    pub etcd: Etcd,
+}
+
+/// Where the control plane comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Provider {
+    /// etcd and kube-apiserver as child processes on loopback.
+    #[default]
+    Local,
+}
+
+/// Explicit paths of binaries.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Binaries {
+    /// Path of `kube-apiserver`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kube_apiserver: Option<PathBuf>,
+    /// Path of `etcd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<PathBuf>,
+}
+
+/// The API server's tracing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Tracing {
+    /// `samplingRatePerMillion` of the `TracingConfiguration`. Unset: only requests that arrive sampled from
+    /// a privileged caller are traced, and there are no background spans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling_rate_per_million: Option<PerMillion>,
+    /// The exporter's batch span processor (`OTEL_BSP_*`).
+    pub batch: BatchProcessor,
+}
+
+/// The batch span processor of the OpenTelemetry SDK, by its environment variables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct BatchProcessor {
+    /// Time between two exports (`OTEL_BSP_SCHEDULE_DELAY`). The upstream default is 5s.
+    pub schedule_delay: Duration,
+    /// Spans that may wait; more are dropped (`OTEL_BSP_MAX_QUEUE_SIZE`). The upstream default is 2048.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queue_size: Option<u32>,
+    /// Spans in one export (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`). The upstream default is 512.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_export_batch_size: Option<u32>,
+    /// Time that one export may take (`OTEL_BSP_EXPORT_TIMEOUT`). The upstream default is 30s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export_timeout: Option<Duration>,
+}
+
+/// The API server's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApiServer {
+    /// Further flags, without the leading dashes; they win over ours.
+    pub extra_args: BTreeMap<String, String>,
+    /// Feature gates.
+    pub feature_gates: BTreeMap<String, bool>,
+    /// Further environment variables; they win over ours.
+    pub env: BTreeMap<String, String>,
+}
+
+/// etcd.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Etcd {
+    /// The etcd version, `3.7` or `3.7.3`; by default the one that the Kubernetes version is tested with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// etcd's own tracing; off unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<EtcdTracing>,
+}
+
+/// etcd's own tracing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EtcdTracing {
+    /// Share of traces that etcd starts on its own; calls that arrive sampled are always traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling_rate_per_million: Option<PerMillion>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// The Kubernetes version that scenarios use unless they say otherwise.
+    pub const DEFAULT_KUBERNETES: &'static str = "1.37";
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            provider: Provider::default(),
+            kubernetes: Self::DEFAULT_KUBERNETES.to_owned(),
+            binaries: Binaries::default(),
+            tracing: Tracing::default(),
+            api_server: ApiServer::default(),
+            etcd: Etcd::default(),
+        }
+    }
+}
+
+// === impl BatchProcessor ===
+
+impl Default for BatchProcessor {
+    /// Exports every 200 ms, so that a scenario does not wait for spans; the rest as upstream.
+    fn default() -> Self {
+        Self {
+            schedule_delay: Duration::from_millis(200),
+            max_queue_size: None,
+            max_export_batch_size: None,
+            export_timeout: None,
+        }
+    }
+}

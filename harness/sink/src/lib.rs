@@ -1,0 +1,2 @@
+//! OTLP/gRPC and OTLP/HTTP receiver, span store and capture files.
+

@@ -1,0 +1,1 @@
+//! Proves what a Kubernetes API server's traces say.

@@ -1,0 +1,2 @@
+//! The `spangate` command.
+fn main() {}
