@@ -1,1 +1,20 @@
 //! Proves what a Kubernetes API server's traces say.
+//!
+//! A scenario becomes a [plan], the plan an environment with faults and load, the run a stream of
+//! [events](event), two ledgers and a capture; together they are the [evidence] that [verdicts](verdict) are a
+//! pure function of, and the [report] says it in every form. `docs/architecture.md` has the picture.
+
+pub mod cli;
+pub mod error;
+pub mod event;
+pub mod evidence;
+pub mod exit;
+pub mod plan;
+pub mod report;
+pub mod run;
+mod saved;
+mod selector;
+#[cfg(test)]
+mod testing;
+pub mod text;
+pub mod verdict;

@@ -1,0 +1,33 @@
+//! `spangate schema`: the generated files, as they are committed.
+
+use clap::{Args, ValueEnum};
+
+use super::print;
+use crate::{error::CommandError, exit::Exit, report::schema::report_schema};
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Which file.
+    #[arg(value_enum, default_value_t)]
+    of: Of,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Of {
+    /// schemas/scenario.schema.json
+    #[default]
+    Scenario,
+    /// schemas/report.schema.json
+    Report,
+    /// docs/scenario-reference.md
+    Reference,
+}
+
+pub(super) fn run(args: &SchemaArgs) -> Result<Exit, CommandError> {
+    let text = match args.of {
+        Of::Scenario => spangate_scenario::schema::scenario_schema_text(),
+        Of::Report => report_schema(),
+        Of::Reference => spangate_scenario::reference::reference(),
+    };
+    print(&text).map(|()| Exit::Pass)
+}

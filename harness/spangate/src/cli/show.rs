@@ -1,0 +1,56 @@
+//! `spangate show`: a trace of a saved run as a waterfall.
+
+use clap::Args;
+use serde_json::json;
+use spangate_trace::{TraceId, TraceIndex, waterfall};
+
+use super::{From, Output, Session, print, print_json};
+use crate::{error::CommandError, exit::Exit, saved};
+
+/// Columns where the terminal does not tell its width.
+const WIDTH: usize = 120;
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The trace id, or as many of its first digits as tell it apart.
+    #[arg(value_name = "TRACE")]
+    trace: String,
+    #[command(flatten)]
+    from: From,
+    /// Leave out events.
+    #[arg(long)]
+    no_events: bool,
+}
+
+pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit, CommandError> {
+    let directory = saved::open(args.from.from.as_deref())?;
+    let evidence = saved::read(&directory, None)?;
+    let index = TraceIndex::new(&evidence.capture);
+    let prefix = args.trace.to_ascii_lowercase();
+    let found: Vec<TraceId> =
+        index.traces().map(|trace| trace.id()).filter(|id| id.to_string().starts_with(&prefix)).collect();
+    let id = match found.as_slice() {
+        [one] => *one,
+        [] => {
+            return Err(CommandError::usage(format!(
+                "no trace of {} begins with {prefix:?}",
+                directory.path().display()
+            ))
+            .help("the trace ids of the requests are in its requests.jsonl; name another run with --from"));
+        }
+        many => {
+            let few: Vec<String> = many.iter().take(5).map(ToString::to_string).collect();
+            return Err(CommandError::usage(format!("{} traces begin with {prefix:?}", many.len()))
+                .help(format!("give more digits: {} ...", few.join(", "))));
+        }
+    };
+    let trace = index.by_trace(id).expect("the id is one of the index");
+    if session.global.output == Output::Json {
+        let spans: Vec<_> = trace.rows().map(|row| evidence.capture.span(row)).collect();
+        return print_json(&json!({"traceId": id, "spans": spans})).map(|()| Exit::Pass);
+    }
+    let width = usize::from(console::Term::stdout().size_checked().map_or(0, |(_, columns)| columns));
+    let width = if width == 0 { WIDTH } else { width };
+    let options = waterfall::Options { events: !args.no_events, ..waterfall::Options::default() };
+    print(&waterfall::render(&trace, width, options)).map(|()| Exit::Pass)
+}

@@ -1,0 +1,180 @@
+//! The run on a terminal: what is being done, bars for load and for waiting, then the verdicts. Without a
+//! terminal the same as plain lines; quiet, nothing but the result.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use spangate_load::Outcome;
+
+use crate::event::{Event, Reporter, Step};
+
+/// Time between two plain lines of progress.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Time over which the live rate is taken.
+const RATE_OVER: Duration = Duration::from_secs(2);
+
+/// Shows a run while it goes on, on standard error.
+pub(super) struct Terminal {
+    form: Form,
+    load: Option<LoadView>,
+    spans: u64,
+}
+
+enum Form {
+    Live(ProgressBar),
+    Plain { last: Instant },
+    Quiet,
+}
+
+/// What is shown of the load.
+struct LoadView {
+    planned: u64,
+    duration: Duration,
+    start: Instant,
+    arrivals: u64,
+    errors: u64,
+    recent: VecDeque<Instant>,
+}
+
+// === impl Terminal ===
+
+impl Terminal {
+    /// A view that suits standard error: live on a terminal, plain otherwise and in CI.
+    pub(super) fn new(quiet: bool) -> Self {
+        let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        let form = if quiet {
+            Form::Quiet
+        } else if io::stderr().is_terminal() && !ci {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            bar.enable_steady_tick(Duration::from_millis(100));
+            Form::Live(bar)
+        } else {
+            Form::Plain { last: Instant::now() }
+        };
+        Self { form, load: None, spans: 0 }
+    }
+
+    fn step(&mut self, step: Step) {
+        if step != Step::Load {
+            self.load = None;
+        }
+        match &mut self.form {
+            Form::Live(bar) => {
+                bar.set_style(spinner());
+                bar.set_message(step.label());
+            }
+            Form::Plain { last } => {
+                *last = Instant::now();
+                plain(step.label());
+            }
+            Form::Quiet => {}
+        }
+    }
+
+    fn note(&self, text: &str) {
+        match &self.form {
+            Form::Live(bar) => bar.println(format!("  {text}")),
+            Form::Plain { .. } => plain(&format!("  {text}")),
+            Form::Quiet => {}
+        }
+    }
+
+    fn progress(&mut self, text: &str, done: Option<(u64, u64)>) {
+        match &mut self.form {
+            Form::Live(bar) => {
+                match done {
+                    Some((done, total)) => {
+                        bar.set_style(counted());
+                        bar.set_length(total);
+                        bar.set_position(done);
+                    }
+                    None => bar.set_style(spinner()),
+                }
+                bar.set_message(text.to_owned());
+            }
+            Form::Plain { last } => {
+                if last.elapsed() >= PLAIN_EVERY {
+                    *last = Instant::now();
+                    let done = done.map(|(done, total)| format!(" {done}/{total}")).unwrap_or_default();
+                    plain(&format!("  {text}{done}"));
+                }
+            }
+            Form::Quiet => {}
+        }
+    }
+
+    fn request(&mut self, first_step: bool, outcome: &Outcome) {
+        let Some(load) = &mut self.load else { return };
+        let now = Instant::now();
+        load.recent.push_back(now);
+        while load.recent.front().is_some_and(|at| now - *at > RATE_OVER) {
+            load.recent.pop_front();
+        }
+        load.arrivals += u64::from(first_step);
+        load.errors += u64::from(!matches!(outcome, Outcome::Status(status) if *status < 400));
+        let over = RATE_OVER.min(now - load.start).as_secs_f64().max(0.1);
+        let rate = load.recent.len() as f64 / over;
+        let left = load.duration.saturating_sub(now - load.start).as_secs();
+        let text =
+            format!("{rate:.0} requests/s, {} not ok, {} spans, {left} s left", load.errors, self.spans);
+        let done = (load.arrivals.min(load.planned), load.planned);
+        self.progress(&text, Some(done));
+    }
+}
+
+impl Reporter for Terminal {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Step(step) => self.step(*step),
+            Event::Progress { what, done } => self.progress(what, *done),
+            Event::Note(text) => self.note(text),
+            Event::LoadStarted { planned, duration } => {
+                self.load = Some(LoadView {
+                    planned: *planned,
+                    duration: *duration,
+                    start: Instant::now(),
+                    arrivals: 0,
+                    errors: 0,
+                    recent: VecDeque::new(),
+                });
+            }
+            Event::Request(request) => self.request(request.step == 0, &request.outcome),
+            Event::Spans(stored) => self.spans = *stored,
+            Event::Waiting { present, demanded } if *demanded > 0 => {
+                self.progress("traces are there", Some((*present, *demanded)));
+            }
+            Event::Finished(_) => {
+                if let Form::Live(bar) = &self.form {
+                    bar.finish_and_clear();
+                }
+            }
+            Event::Injection(_) | Event::Waiting { .. } => {}
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Form::Live(bar) = &self.form {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn plain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}").expect("the template is well-formed")
+}
+
+fn counted() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} [{bar:30}] {pos}/{len} {wide_msg} {elapsed}")
+        .expect("the template is well-formed")
+        .progress_chars("=> ")
+}

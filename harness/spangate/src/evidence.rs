@@ -1,0 +1,159 @@
+//! Everything that a verdict may look at: the scenario, the ledgers, the capture and the facts of the run.
+
+use std::ops::Deref;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use spangate_inject::Injection;
+use spangate_load::RequestRecord;
+use spangate_scenario::{Scenario, model::RequestFilter};
+use spangate_trace::{Capture, TraceIndex, UnixNanos, select::Context};
+
+/// Everything that a verdict may look at.
+pub struct Evidence {
+    /// What was asked for.
+    pub scenario: Scenario,
+    /// The request ledger.
+    pub requests: Vec<RequestRecord>,
+    /// The fault ledger.
+    pub injections: Vec<Injection>,
+    /// The spans.
+    pub capture: Capture,
+    /// What else is known of the run.
+    pub facts: Facts,
+}
+
+/// Evidence with its indexes, as the judges use it.
+pub struct Case<'e> {
+    evidence: &'e Evidence,
+    /// The spans by trace.
+    pub index: TraceIndex<'e>,
+    /// What our own requests carried.
+    pub context: Context,
+}
+
+/// What is known of a run besides ledgers and spans.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Facts {
+    /// When load started, in nanoseconds since the Unix epoch: time zero of every window.
+    #[schemars(with = "u64")]
+    pub load_start: UnixNanos,
+    /// When the last operation was over.
+    #[schemars(with = "u64")]
+    pub load_end: UnixNanos,
+    /// How the generator kept to its schedule.
+    pub generator: Generator,
+    /// What the sink counted.
+    pub sink: SinkFacts,
+    /// When the sink misbehaved, and when spans came again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
+}
+
+/// How the generator kept to its schedule.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Generator {
+    /// Operations in the schedule.
+    pub planned: u64,
+    /// Operations that were started.
+    pub started: u64,
+    /// Operations that were not started because too many were under way.
+    pub shed: u64,
+    /// Median lag of a start behind its schedule, in microseconds.
+    pub start_lag_p50_us: u64,
+    /// 99th percentile of it.
+    pub start_lag_p99_us: u64,
+    /// Longest lag.
+    pub start_lag_max_us: u64,
+}
+
+/// What the sink counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SinkFacts {
+    /// Exports that arrived.
+    pub exports: u64,
+    /// Spans that arrived.
+    pub received: u64,
+    /// Spans that were refused, on purpose or for being malformed.
+    pub refused: u64,
+    /// Spans that were kept.
+    pub stored: u64,
+}
+
+/// A time in which the sink misbehaved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outage {
+    /// The fault.
+    pub fault: String,
+    /// Its start.
+    #[schemars(with = "u64")]
+    pub from: UnixNanos,
+    /// Its end: from here on the sink accepted again.
+    #[schemars(with = "u64")]
+    pub to: UnixNanos,
+    /// When the first span was stored after its end.
+    #[schemars(with = "Option<u64>")]
+    pub first_span: Option<UnixNanos>,
+}
+
+// === impl Evidence ===
+
+impl Evidence {
+    /// Puts the evidence together.
+    pub fn new(
+        scenario: Scenario,
+        requests: Vec<RequestRecord>,
+        injections: Vec<Injection>,
+        capture: Capture,
+        facts: Facts,
+    ) -> Self {
+        Self { scenario, requests, injections, capture, facts }
+    }
+
+    /// The requests that a filter picks.
+    pub fn select<'a>(&'a self, filter: &'a RequestFilter) -> impl Iterator<Item = &'a RequestRecord> {
+        self.requests.iter().filter(move |request| self.matches(filter, request))
+    }
+
+    /// Whether a filter picks this request.
+    pub fn matches(&self, filter: &RequestFilter, request: &RequestRecord) -> bool {
+        let status = match request.outcome {
+            spangate_load::Outcome::Status(status) => Some(u64::from(status)),
+            _ => None,
+        };
+        filter.verb.as_ref().is_none_or(|verb| *verb == request.verb.to_string())
+            && filter.resource.as_ref().is_none_or(|resource| *resource == request.resource)
+            && filter.identity.is_none_or(|identity| identity == request.identity)
+            && filter.status.as_ref().is_none_or(|bound| status.is_some_and(|s| bound.holds(&s)))
+            && filter.during.is_none_or(|window| {
+                let at = request.intended.since(self.facts.load_start);
+                at >= window.from.get() && at < window.to.get()
+            })
+    }
+}
+
+// === impl Case ===
+
+impl<'e> Case<'e> {
+    /// Indexes the evidence.
+    pub fn new(evidence: &'e Evidence) -> Self {
+        let sent = evidence.requests.iter().filter_map(|request| request.sent);
+        let context = Context {
+            traces: sent.clone().map(|sent| sent.trace_id).collect(),
+            sent: sent.map(|sent| (sent.trace_id, sent.span_id)).collect(),
+        };
+        Self { evidence, index: TraceIndex::new(&evidence.capture), context }
+    }
+}
+
+impl Deref for Case<'_> {
+    type Target = Evidence;
+
+    fn deref(&self) -> &Evidence {
+        self.evidence
+    }
+}

@@ -1,0 +1,195 @@
+//! The plan: a scenario with every choice made that can be made before anything starts.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
+use spangate_cluster::{Assets, AssetsEnv, Wanted};
+use spangate_load::{Preparation, Schedule};
+use spangate_scenario::{Loaded, Scenario};
+
+use crate::{error::CommandError, text};
+
+/// A scenario with every choice made.
+pub struct Plan {
+    /// The scenario, with every default in its place.
+    pub scenario: Scenario,
+    /// Its text.
+    pub text: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// The whole load, fixed before the run.
+    pub schedule: Schedule,
+    /// What must exist before the load starts.
+    pub preparation: Preparation,
+    /// The seed, when it is not the scenario's own.
+    pub seed_override: Option<u64>,
+}
+
+/// What a user is shown of a plan.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// The scenario, with every default in its place.
+    pub scenario: Scenario,
+    /// The programs that would be started, and whether they are at hand.
+    pub components: Vec<ComponentView>,
+    /// The load.
+    pub load: LoadView,
+    /// The command that runs it.
+    pub run: String,
+}
+
+/// A program that would be started.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentView {
+    /// Its name.
+    pub name: String,
+    /// The version that is wanted.
+    pub wanted: String,
+    /// Where it is; absent when it would have to be fetched or built.
+    pub found: Option<String>,
+}
+
+/// The load in figures.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadView {
+    /// Operations.
+    pub operations: usize,
+    /// Operations by mix entry, in the scenario's order.
+    pub by_entry: Vec<usize>,
+    /// Operations per second.
+    pub rate: f64,
+    /// Objects that are made beforehand.
+    pub prepared_objects: usize,
+    /// A hash of the whole schedule: the same for the same load and seed, everywhere.
+    pub fingerprint: String,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Makes every choice; `seed` replaces the scenario's.
+    pub fn new(loaded: Loaded, seed: Option<u64>) -> Result<Self, CommandError> {
+        let Loaded { mut scenario, text, path } = loaded;
+        if let Some(seed) = seed {
+            scenario.spec.seed = seed;
+        }
+        let load = &scenario.spec.load;
+        let schedule = Schedule::new(load, scenario.spec.seed);
+        if schedule.arrivals.is_empty() {
+            let (rate, time) = (load.arrivals.rate, load.arrivals.duration);
+            return Err(CommandError::usage(format!("the load of {} has no operation", path.display()))
+                .help(format!("{rate} for {time} came to nothing with seed {}: raise either", scenario.spec.seed)));
+        }
+        let preparation = Preparation::new(load, &schedule);
+        Ok(Self { scenario, text, path, schedule, preparation, seed_override: seed })
+    }
+
+    /// The programs that the scenario wants.
+    pub fn wanted(&self, assets: &Assets) -> Result<(Wanted, Wanted), CommandError> {
+        let cluster = &self.scenario.spec.cluster;
+        let wrong = |error| CommandError::usage("a version of the scenario cannot be understood").because(error);
+        let api_server = assets.wanted_kube_apiserver(cluster).map_err(wrong)?;
+        let kubernetes = assets
+            .catalogue()
+            .resolve(api_server.component, api_server.spec)
+            .map_or_else(|| format!("{}.0", cluster.kubernetes).parse(), |release| Ok(release.version))
+            .or_else(|_| cluster.kubernetes.parse())
+            .map_err(wrong)?;
+        let etcd = assets.wanted_etcd(cluster, kubernetes).map_err(wrong)?;
+        Ok((api_server, etcd))
+    }
+
+    /// The command that repeats the run.
+    pub fn repeat(&self) -> String {
+        let seed = self.scenario.spec.seed;
+        format!("spangate run {} --seed {seed}", shell_word(&self.path.display().to_string()))
+    }
+
+    /// What a user is shown.
+    pub fn view(&self) -> View {
+        let assets = Assets::new(AssetsEnv::from_process());
+        let components = self.wanted(&assets).map(|(api_server, etcd)| [etcd, api_server]);
+        let components = components.into_iter().flatten().map(|wanted| ComponentView {
+            name: wanted.component.to_string(),
+            wanted: wanted.spec.to_string(),
+            found: assets.locate(&wanted).map(|found| found.to_string()),
+        });
+        let arrivals = &self.schedule.arrivals;
+        let entries = self.scenario.spec.load.mix.len();
+        let by_entry = (0..entries).map(|e| arrivals.iter().filter(|arrival| arrival.entry == e).count());
+        View {
+            scenario: self.scenario.clone(),
+            components: components.collect(),
+            load: LoadView {
+                operations: arrivals.len(),
+                by_entry: by_entry.collect(),
+                rate: self.schedule.rate(),
+                prepared_objects: self.preparation.objects.len(),
+                fingerprint: format!("{:016x}", self.schedule.fingerprint()),
+            },
+            run: self.repeat(),
+        }
+    }
+}
+
+/// A word that a shell reads as it stands.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# what would be started")?;
+        for component in &self.components {
+            let found = component.found.as_deref().unwrap_or("not at hand: would be downloaded or built");
+            writeln!(f, "#   {} {}: {found}", component.name, component.wanted)?;
+        }
+        writeln!(f, "#   OTLP sink: any free loopback port")?;
+        let load = &self.load;
+        writeln!(f, "# what would be sent")?;
+        writeln!(
+            f,
+            "#   {} operations, {:.1}/s, after making {} objects; schedule {}",
+            load.operations, load.rate, load.prepared_objects, load.fingerprint
+        )?;
+        for (entry, n) in load.by_entry.iter().enumerate() {
+            let share = *n as f64 / load.operations.max(1) as f64;
+            writeln!(f, "#   mix[{entry}]: {n} ({})", text::percent(share))?;
+        }
+        writeln!(f, "# run it with: {}", self.run)?;
+        f.write_str(&self.scenario.to_yaml())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(seed: Option<u64>) -> Plan {
+        let loaded =
+            Loaded { scenario: crate::testing::scenario(), text: String::new(), path: "my scenario.yaml".into() };
+        Plan::new(loaded, seed).unwrap()
+    }
+
+    #[test]
+    fn the_seed_of_the_command_line_wins_and_is_repeated() {
+        let plan = plan(Some(99));
+        assert_eq!(plan.scenario.spec.seed, 99);
+        assert_eq!(plan.repeat(), "spangate run 'my scenario.yaml' --seed 99");
+    }
+
+    #[test]
+    fn equal_plans_have_equal_schedules() {
+        let print = |seed| plan(seed).view().load.fingerprint;
+        assert_eq!(print(None), print(None));
+        assert_ne!(print(None), print(Some(2)));
+    }
+}

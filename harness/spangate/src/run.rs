@@ -1,0 +1,292 @@
+//! The run of a scenario, from the plan to the report.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use spangate_cluster::{Assets, AssetsEnv};
+use spangate_inject::delay::DelaySampler;
+use spangate_load::{Engine, EngineConfig, Outcome, RequestRecord, Summary};
+use spangate_scenario::model::Fault;
+use spangate_sink::{DelayFn, Misbehaviour, Store, capture_file};
+use spangate_trace::{Clock, UnixNanos};
+use tokio::{
+    task::JoinHandle,
+    time::{interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    directory::RunDirectory,
+    environment::{Environment, Notes, sleep_until},
+    ledgers::Ledgers,
+    settle::Settle,
+};
+use crate::{
+    error::CommandError,
+    event::{Event, Events, Step},
+    evidence::{Evidence, Facts, Generator, Outage, SinkFacts},
+    plan::Plan,
+    report::{self, Report, RequestTotals},
+    verdict,
+};
+
+mod api;
+pub mod directory;
+pub(crate) mod environment;
+mod ledgers;
+mod recorder;
+mod settle;
+
+/// Time between the arming of the faults and the first arrival.
+const LEAD: Duration = Duration::from_millis(100);
+/// Time after the sink's return in which the exporter must find it again; its gRPC connection backs off for up
+/// to two minutes.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(150);
+/// Time between two looks at the number of spans.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// What a run does not take from its scenario.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Directory in which the run makes its own.
+    pub out: PathBuf,
+}
+
+/// Runs a scenario and judges it. Whatever happens, everything that was started is ended.
+pub async fn run(
+    plan: Plan,
+    options: &RunOptions,
+    events: Events,
+    cancel: CancellationToken,
+) -> Result<(Report, RunDirectory), CommandError> {
+    let began = jiff::Timestamp::now();
+    let start = Instant::now();
+    let failed = |error| CommandError::environment("the directory of the run cannot be used").because(error);
+    let time = began.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let directory = RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time).map_err(failed)?;
+    directory.write(RunDirectory::SCENARIO, &plan.text).map_err(failed)?;
+    directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(failed)?;
+    let repeat = format!("#!/bin/sh\nexec {}\n", plan.repeat());
+    directory.write(RunDirectory::REPEAT, &repeat).map_err(failed)?;
+
+    let ledgers = Ledgers::open(&directory, events.clone())?;
+    let notes = Notes { clock: Clock::new(), injections: ledgers.injections.clone() };
+    let assets = Assets::new(AssetsEnv::from_process());
+    let environment = tokio::select! {
+        started = Environment::start(&plan, &assets, &directory, &notes, &events) => started?,
+        () = cancel.cancelled() => return Err(CommandError::interrupted()),
+    };
+    let mut run = Run { plan: &plan, environment: &environment, clock: notes.clock, events: &events, cancel: &cancel };
+    let outcome = tokio::select! {
+        outcome = run.carry_out(&directory, &ledgers) => outcome,
+        broken = environment.broken() => Err(broken),
+        () = cancel.cancelled() => Err(CommandError::interrupted()),
+    };
+    events.step(Step::Clean);
+    let (components, to_first_span) = (environment.components.clone(), environment.to_first_span);
+    let store = environment.sink.store();
+    environment.stop(&directory).await;
+    drop(notes);
+    // Also what a broken run has recorded is kept.
+    let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
+    let (requests, injections) = ledgers.close().await?;
+    let facts = outcome?;
+    written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
+    directory.write_json(RunDirectory::FACTS, &facts).map_err(failed)?;
+
+    events.step(Step::Judge);
+    let totals = totals(&requests);
+    let repeat = plan.repeat();
+    let evidence = Evidence::new(plan.scenario, requests, injections, store.snapshot(), facts);
+    let verdicts = verdict::judge(&evidence);
+    let report = Report {
+        api_version: Report::API_VERSION.to_owned(),
+        kind: "Report".to_owned(),
+        scenario: evidence.scenario.metadata.name.clone(),
+        seed: evidence.scenario.spec.seed,
+        status: report::overall(&verdicts),
+        verdicts,
+        components,
+        warnings: report::warnings(&evidence.facts.generator, &totals),
+        requests: totals,
+        facts: evidence.facts,
+        started: began.to_string(),
+        seconds: start.elapsed().as_secs_f64(),
+        seconds_to_first_span: Some(to_first_span.as_secs_f64()),
+        repeat,
+    };
+    directory.write(RunDirectory::REPORT, &report.to_json()).map_err(failed)?;
+    let junit = report::junit::junit(std::slice::from_ref(&report))
+        .map_err(|error| CommandError::bug("the report cannot be written as JUnit XML").because(error))?;
+    directory.write(RunDirectory::JUNIT, &junit).map_err(failed)?;
+    events.send(Event::Finished(Box::new(report.clone())));
+    Ok((report, directory))
+}
+
+/// A run in its environment.
+struct Run<'r> {
+    plan: &'r Plan,
+    environment: &'r Environment,
+    clock: Clock,
+    events: &'r Events,
+    cancel: &'r CancellationToken,
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// Prepares, arms, sends, waits and disarms.
+    async fn carry_out(&mut self, directory: &RunDirectory, ledgers: &Ledgers) -> Result<Facts, CommandError> {
+        let (plan, environment, events) = (self.plan, self.environment, self.events);
+        let (endpoint, ca_pem, admin, unprivileged) = environment.target();
+        let engine = Engine::new(EngineConfig {
+            endpoint,
+            ca_pem,
+            admin,
+            unprivileged,
+            load: plan.scenario.spec.load.clone(),
+            schedule: plan.schedule.clone(),
+            clock: self.clock,
+            events: ledgers.load.clone(),
+            run_label: plan.scenario.metadata.name.clone(),
+        })
+        .map_err(|error| CommandError::environment("the load cannot reach the API server").because(error))?;
+        events.step(Step::Prepare);
+        engine
+            .prepare()
+            .await
+            .map_err(|error| CommandError::environment("the objects of the load cannot be made").because(error))?;
+        if let Some(webhooks) = &environment.webhooks {
+            events.step(Step::Faults);
+            let registered = environment.administrator.register(webhooks).await;
+            registered
+                .map_err(|error| CommandError::environment("the webhooks cannot be registered").because(error))?;
+        }
+        let load_start = self.clock.now() + LEAD;
+        environment.arm(load_start);
+        let counting = AbortOnDrop(tokio::spawn(count_spans(environment.sink.store(), events.clone())));
+        events.step(Step::Load);
+        events.send(Event::LoadStarted {
+            planned: plan.schedule.arrivals.len() as u64,
+            duration: plan.schedule.duration,
+        });
+        let load = async {
+            let summary = engine.run(load_start, self.cancel.child_token()).await;
+            environment.disarm();
+            (summary, self.clock.now())
+        };
+        let ((summary, load_end), outages) = tokio::join!(load, join_all(self.outages(load_start)));
+
+        events.step(Step::Spans);
+        let requests = ledgers.requests_so_far().await;
+        let tracing = &plan.scenario.spec.cluster.tracing;
+        Settle::new(&requests, tracing).wait(&environment.sink.store(), events, self.cancel).await;
+        drop(counting);
+        if let Some(webhooks) = &environment.webhooks {
+            let removed = environment.administrator.unregister(webhooks).await;
+            removed.map_err(|error| CommandError::environment("the webhooks cannot be removed").because(error))?;
+        }
+        tracing::debug!(directory = %directory.path().display(), "the load is over");
+        let stats = environment.sink.store().stats();
+        Ok(Facts {
+            load_start,
+            load_end,
+            generator: generator(&summary),
+            sink: SinkFacts {
+                exports: stats.requests,
+                received: stats.received_spans,
+                refused: stats.refused_spans + stats.invalid_spans,
+                stored: stats.stored_spans,
+            },
+            outages,
+        })
+    }
+
+    /// The misbehaviours of the sink, each at its time.
+    fn outages(&self, load_start: UnixNanos) -> impl Iterator<Item = impl Future<Output = Outage>> {
+        let spec = &self.plan.scenario.spec;
+        spec.faults.iter().filter_map(move |fault| {
+            let Fault::Sink(fault) = fault else { return None };
+            let whole = (Duration::ZERO, self.plan.schedule.duration);
+            let (from, to) = fault.during.map_or(whole, |window| (window.from.get(), window.to.get()));
+            let misbehaviour = Misbehaviour::of(&fault.does, |delay| sampler(delay, spec.seed));
+            Some(self.outage(fault.name.clone(), misbehaviour, load_start + from, load_start + to))
+        })
+    }
+
+    /// Misbehaves from `from` to `to`, then waits until spans come again.
+    async fn outage(&self, fault: String, misbehaviour: Misbehaviour, from: UnixNanos, to: UnixNanos) -> Outage {
+        let sink = &self.environment.sink;
+        sleep_until(&self.clock, from).await;
+        sink.misbehave(Some(misbehaviour));
+        let from = self.clock.now();
+        sleep_until(&self.clock, to).await;
+        let mut changed = sink.store().changed();
+        changed.mark_unchanged();
+        sink.misbehave(None);
+        let to = self.clock.now();
+        let came = timeout(RECOVERY_PATIENCE, changed.changed()).await;
+        let first_span = matches!(came, Ok(Ok(()))).then(|| self.clock.now());
+        Outage { fault, from, to, first_span }
+    }
+}
+
+fn sampler(delay: &spangate_scenario::model::Delay, seed: u64) -> DelayFn {
+    match DelaySampler::new(delay, seed) {
+        Ok(sampler) => {
+            let sampler = Mutex::new(sampler);
+            Arc::new(move || sampler.lock().unwrap_or_else(PoisonError::into_inner).sample())
+        }
+        // Validation refuses impossible delays.
+        Err(_) => Arc::new(|| Duration::ZERO),
+    }
+}
+
+/// Tells how many spans there are, until it is aborted.
+async fn count_spans(store: Arc<Store>, events: Events) {
+    let mut ticks = interval(COUNT_EVERY);
+    loop {
+        ticks.tick().await;
+        events.send(Event::Spans(store.len() as u64));
+    }
+}
+
+/// A task that ends with this.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn generator(summary: &Summary) -> Generator {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    Generator {
+        planned: summary.planned,
+        started: summary.started,
+        shed: summary.shed,
+        start_lag_p50_us: micros(summary.start_lag.p50.get()),
+        start_lag_p99_us: micros(summary.start_lag.p99.get()),
+        start_lag_max_us: micros(summary.start_lag.max.get()),
+    }
+}
+
+fn totals(requests: &[RequestRecord]) -> RequestTotals {
+    let mut totals = RequestTotals::default();
+    for request in requests {
+        totals.total += 1;
+        *match &request.outcome {
+            Outcome::Status(status) if *status < 400 => &mut totals.succeeded,
+            Outcome::Status(_) => &mut totals.refused,
+            Outcome::Error(_) => &mut totals.errors,
+            Outcome::Timeout => &mut totals.timeouts,
+            Outcome::Shed => &mut totals.shed,
+        } += 1;
+    }
+    totals
+}

@@ -1,0 +1,184 @@
+//! The directory that a run leaves behind, and how it is read again.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A directory with the artefacts of one run.
+#[derive(Debug, Clone)]
+pub struct RunDirectory(PathBuf);
+
+/// A run directory that cannot be made, written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct DirectoryError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+// === impl RunDirectory ===
+
+impl RunDirectory {
+    /// Where runs go unless the user says otherwise.
+    pub const ROOT: &'static str = "target/spangate";
+    /// The scenario as it was read.
+    pub const SCENARIO: &'static str = "scenario.yaml";
+    /// The plan, with every default resolved.
+    pub const PLAN: &'static str = "plan.json";
+    /// The report.
+    pub const REPORT: &'static str = "report.json";
+    /// The report for CI systems.
+    pub const JUNIT: &'static str = "junit.xml";
+    /// The spans, as OTLP JSON lines.
+    pub const CAPTURE: &'static str = "capture.jsonl.zst";
+    /// The request ledger, one JSON object a line.
+    pub const REQUESTS: &'static str = "requests.jsonl";
+    /// The fault ledger, one JSON object a line.
+    pub const INJECTIONS: &'static str = "injections.jsonl";
+    /// What else is known of the run.
+    pub const FACTS: &'static str = "facts.json";
+    /// The command that repeats the run.
+    pub const REPEAT: &'static str = "repeat.sh";
+    /// Logs of the components.
+    pub const LOGS: &'static str = "logs";
+
+    /// Makes a new directory, `<root>/<scenario>-<time>`; a run within the same second gets a number.
+    pub fn create(root: &Path, scenario: &str, time: &str) -> Result<Self, DirectoryError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DirectoryError { action: "create", path, source }
+        };
+        fs::create_dir_all(root).map_err(failed(root))?;
+        for attempt in 1_u32.. {
+            let suffix = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+            let path = root.join(format!("{scenario}-{time}{suffix}"));
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    let logs = path.join(Self::LOGS);
+                    fs::create_dir(&logs).map_err(failed(&logs))?;
+                    return Ok(Self(path));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&path)(error)),
+            }
+        }
+        unreachable!("the numbers do not end")
+    }
+
+    /// A directory that an earlier run left.
+    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+        let facts = path.join(Self::FACTS);
+        File::open(&facts).map_err(|source| DirectoryError { action: "find the facts of a run in", path: facts, source })?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The newest directory under `root` that holds a finished run.
+    pub fn latest(root: &Path) -> Result<Self, DirectoryError> {
+        let failed = |source| DirectoryError { action: "find a run in", path: root.to_owned(), source };
+        let mut runs = Vec::new();
+        for entry in fs::read_dir(root).map_err(failed)? {
+            let facts = entry.map_err(failed)?.path().join(Self::FACTS);
+            if let Ok(metadata) = fs::metadata(&facts) {
+                runs.push((metadata.modified().map_err(failed)?, facts));
+            }
+        }
+        let newest = runs.into_iter().max().ok_or_else(|| {
+            failed(io::Error::new(io::ErrorKind::NotFound, "no finished run: start one with `spangate run`"))
+        })?;
+        Ok(Self(newest.1.parent().unwrap_or(root).to_owned()))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of an artefact.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Writes an artefact whole or not at all.
+    pub fn write(&self, name: &str, contents: &str) -> Result<(), DirectoryError> {
+        let path = self.file(name);
+        let temporary = self.file(&format!(".{name}.tmp"));
+        fs::write(&temporary, contents)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|source| DirectoryError { action: "write", path, source })
+    }
+
+    /// Writes an artefact as pretty JSON.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), DirectoryError> {
+        let mut text = serde_json::to_string_pretty(value).map_err(|error| self.invalid(name, error.into()))?;
+        text.push('\n');
+        self.write(name, &text)
+    }
+
+    /// Reads an artefact as text.
+    pub fn read(&self, name: &str) -> Result<String, DirectoryError> {
+        let path = self.file(name);
+        fs::read_to_string(&path).map_err(|source| DirectoryError { action: "read", path, source })
+    }
+
+    /// Reads a JSON artefact.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, DirectoryError> {
+        serde_json::from_str(&self.read(name)?).map_err(|error| self.invalid(name, error.into()))
+    }
+
+    /// Reads an artefact with one JSON object a line.
+    pub fn read_lines<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>, DirectoryError> {
+        let path = self.file(name);
+        let file = File::open(&path).map_err(|source| DirectoryError { action: "read", path, source })?;
+        let mut values = Vec::new();
+        for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+            let line = line.map_err(|source| self.invalid(name, source))?;
+            let value = serde_json::from_str(&line).map_err(|error| {
+                let message = format!("line {number}: {error}");
+                self.invalid(name, io::Error::new(io::ErrorKind::InvalidData, message))
+            })?;
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    fn invalid(&self, name: &str, source: io::Error) -> DirectoryError {
+        DirectoryError { action: "understand", path: self.file(name), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_in_one_second_get_two_directories() {
+        let root = tempfile::tempdir().unwrap();
+        let first = RunDirectory::create(root.path(), "quickstart", "20260101T000000Z").unwrap();
+        let second = RunDirectory::create(root.path(), "quickstart", "20260101T000000Z").unwrap();
+        assert_ne!(first.path(), second.path());
+    }
+
+    #[test]
+    fn only_a_finished_run_is_the_latest() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(RunDirectory::latest(root.path()).is_err());
+        let first = RunDirectory::create(root.path(), "a", "1").unwrap();
+        first.write(RunDirectory::FACTS, "{}").unwrap();
+        RunDirectory::create(root.path(), "b", "2").unwrap();
+        assert_eq!(RunDirectory::latest(root.path()).unwrap().path(), first.path());
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDirectory::create(root.path(), "a", "1").unwrap();
+        run.write(RunDirectory::REQUESTS, "1\n2\n{\n").unwrap();
+        let error = run.read_lines::<u32>(RunDirectory::REQUESTS).unwrap_err();
+        assert!(error.source.to_string().starts_with("line 3:"), "{}", error.source);
+    }
+}

@@ -1,0 +1,339 @@
+//! The environment of a run: sink, control plane, and the injectors between them.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use spangate_cluster::{
+    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Wanted, pki, progress,
+};
+use spangate_inject::{
+    EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
+};
+use spangate_load::{ClientIdentity, Endpoint};
+use spangate_scenario::model::{EtcdFault, Fault, WebhookFault};
+use spangate_sink::{Sink, SinkConfig, SinkHandle};
+use spangate_trace::{Clock, TraceId, UnixNanos};
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    time::{sleep, timeout},
+};
+
+use super::{api::Administrator, directory::RunDirectory};
+use crate::{
+    error::CommandError,
+    event::{Event, Events, Step},
+    plan::Plan,
+    report::Component,
+};
+
+/// How long the exporter may take beyond one flush delay until the probe's span is there: its connection is
+/// made with the first export.
+const FIRST_SPAN_PATIENCE: Duration = Duration::from_secs(20);
+/// Time between two probes.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How long a process may take to end by itself. Nothing that it could still write is kept.
+const GRACE: Duration = Duration::ZERO;
+
+/// Everything that runs beside the load. Dropping it ends all of it.
+pub(super) struct Environment {
+    /// Where spans arrive.
+    pub(super) sink: SinkHandle,
+    /// The API server as its administrator sees it.
+    pub(super) administrator: Administrator,
+    /// The webhooks, if the scenario has any.
+    pub(super) webhooks: Option<WebhookHandle>,
+    /// What ran, for the report.
+    pub(super) components: Vec<Component>,
+    /// Time from the start of the control plane to the first span.
+    pub(super) to_first_span: Duration,
+    proxy: Option<EtcdProxyHandle>,
+    api_server: LocalApiServer,
+    etcd: LocalEtcd,
+    files: PathBuf,
+}
+
+/// Where the notes of a run go.
+pub(super) struct Notes {
+    /// The time line of all ledgers.
+    pub(super) clock: Clock,
+    /// The fault ledger.
+    pub(super) injections: UnboundedSender<Injection>,
+}
+
+/// Finds a binary, or else downloads or builds it (`build`: builds it in any case).
+pub(crate) async fn fetch(assets: &Assets, wanted: Wanted, build: bool, events: &Events) -> Result<Found, CommandError> {
+    let (assets, to) = (assets.clone(), forward(events));
+    let name = wanted.component.to_string();
+    let fetched = tokio::task::spawn_blocking(move || match build {
+        true => assets.ensure(&wanted, &to),
+        false => assets.ensure(&wanted, &to),
+    });
+    match fetched.await {
+        Ok(found) => found
+            .map_err(|error| CommandError::environment(format!("there is no usable {name}")).because(error)),
+        Err(panic) => Err(CommandError::bug(format!("the search for {name} broke off")).because(panic)),
+    }
+}
+
+/// Turns what the cluster crate tells into events of the run: what changes often is progress, what is said
+/// once is a note.
+fn forward(events: &Events) -> impl Fn(progress::Event) + Send + Sync + use<> {
+    let events = events.clone();
+    move |event| {
+        use progress::Event as Told;
+        let text = event.to_string();
+        events.send(match event {
+            Told::Downloading { done, total: Some(total), .. } => {
+                Event::Progress { what: text, done: Some((done, total)) }
+            }
+            Told::Looking { .. } | Told::Building { .. } | Told::Downloading { .. } | Told::Starting { .. } => {
+                Event::Progress { what: text, done: None }
+            }
+            _ => Event::Note(text),
+        });
+    }
+}
+
+// === impl Environment ===
+
+impl Environment {
+    /// Starts everything, and returns when a first span has come all the way.
+    pub(super) async fn start(
+        plan: &Plan,
+        assets: &Assets,
+        directory: &RunDirectory,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
+        events.step(Step::Binaries);
+        let (wanted_api_server, wanted_etcd) = plan.wanted(assets)?;
+        let etcd_binary = fetch(assets, wanted_etcd, false, events).await?;
+        let api_server_binary = fetch(assets, wanted_api_server, false, events).await?;
+        let components = [&etcd_binary, &api_server_binary].map(component).to_vec();
+
+        events.step(Step::ControlPlane);
+        let start = Instant::now();
+        let sink = Sink::start(SinkConfig { clock: notes.clock, ..SinkConfig::default() })
+            .await
+            .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
+        let config = ControlPlaneConfig {
+            kube_apiserver: api_server_binary,
+            etcd: etcd_binary,
+            dir: directory.file("control-plane"),
+            cluster: plan.scenario.spec.cluster.clone(),
+            otlp: Some(sink.grpc_addr().to_string()),
+            lifetime: Lifetime::WithParent,
+        };
+        let pki = Pki::generate()
+            .map_err(|error| CommandError::environment("the certificates cannot be made").because(error))?;
+        let tell = forward(events);
+        let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started)?;
+        let proxy = proxy(plan, &etcd, notes).await?;
+        let etcd_url = proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
+        let api_server =
+            LocalApiServer::start(&config.api_server_config(&etcd_url), &pki, &tell).await.map_err(not_started)?;
+
+        events.step(Step::Tracing);
+        let setup = |error| CommandError::environment("the API server cannot be used").because(error);
+        let administrator = Administrator::new(&api_server.access().kubeconfig()).await.map_err(setup)?;
+        first_span(plan, &sink, &administrator, &api_server).await?;
+        let to_first_span = start.elapsed();
+        let webhooks = webhooks(plan, &pki, notes).await?;
+        Ok(Self {
+            sink,
+            administrator,
+            webhooks,
+            components,
+            to_first_span,
+            proxy,
+            api_server,
+            etcd,
+            files: config.dir,
+        })
+    }
+
+    /// Where the load goes, and as whom.
+    pub(super) fn target(&self) -> (Endpoint, String, ClientIdentity, ClientIdentity) {
+        let access = self.api_server.access();
+        let identity = |user: &str, identity: &spangate_cluster::Identity| ClientIdentity {
+            user: user.to_owned(),
+            certificate_pem: identity.cert_pem.clone(),
+            key_pem: identity.key_pem.clone(),
+        };
+        let address = self.api_server.address();
+        let endpoint = Endpoint { host: address.ip().to_string(), port: address.port() };
+        (
+            endpoint,
+            access.ca_pem.clone(),
+            identity(pki::ADMIN, &access.admin),
+            identity(pki::USER, &access.user),
+        )
+    }
+
+    /// Lets the faults act from `start` on.
+    pub(super) fn arm(&self, start: UnixNanos) {
+        self.webhooks.iter().for_each(|webhooks| webhooks.arm(start));
+        self.proxy.iter().for_each(|proxy| proxy.arm(start));
+    }
+
+    /// Lets the faults act no longer.
+    pub(super) fn disarm(&self) {
+        self.webhooks.iter().for_each(WebhookHandle::disarm);
+        self.proxy.iter().for_each(EtcdProxyHandle::disarm);
+    }
+
+    /// Waits until a process of the control plane ends, which none should.
+    pub(super) fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
+        let (api_server, etcd) = (self.api_server.exited(), self.etcd.exited());
+        let logs = self.files.display().to_string();
+        async move {
+            let (name, status) = tokio::select! {
+                status = api_server => ("kube-apiserver", status),
+                status = etcd => ("etcd", status),
+            };
+            CommandError::environment(format!("{name} ended in the middle of the run with {status}"))
+                .help(format!("its log is in {logs}"))
+        }
+    }
+
+    /// Ends everything and keeps the logs; certificates, keys and data are removed.
+    pub(super) async fn stop(self, directory: &RunDirectory) {
+        self.api_server.stop(GRACE).await;
+        if let Some(proxy) = self.proxy {
+            proxy.shutdown().await;
+        }
+        self.etcd.stop(GRACE).await;
+        if let Some(webhooks) = self.webhooks {
+            webhooks.shutdown().await;
+        }
+        self.sink.shutdown().await;
+        for log in ["etcd.log", "kube-apiserver.log"] {
+            let kept = directory.file(RunDirectory::LOGS).join(log);
+            if let Err(error) = fs::rename(self.files.join(log), &kept) {
+                tracing::warn!(%error, log = %kept.display(), "cannot keep a log");
+            }
+        }
+        if let Err(error) = fs::remove_dir_all(&self.files) {
+            tracing::warn!(%error, files = %self.files.display(), "cannot remove the files of the control plane");
+        }
+    }
+}
+
+fn not_started(error: StartError) -> CommandError {
+    CommandError::environment("the control plane does not start").because(error)
+}
+
+fn component(found: &Found) -> Component {
+    Component {
+        name: found.component.to_string(),
+        version: found.version.to_string(),
+        source: found.source.to_string(),
+    }
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Starts the proxy in front of etcd, if a fault needs it.
+async fn proxy(plan: &Plan, etcd: &LocalEtcd, notes: &Notes) -> Result<Option<EtcdProxyHandle>, CommandError> {
+    let faults: Vec<EtcdFault> = plan
+        .scenario
+        .spec
+        .faults
+        .iter()
+        .filter_map(|fault| if let Fault::Etcd(fault) = fault { Some(fault.clone()) } else { None })
+        .collect();
+    if faults.is_empty() {
+        return Ok(None);
+    }
+    let config = EtcdProxyConfig {
+        upstream: etcd.address(),
+        faults,
+        seed: plan.scenario.spec.seed,
+        clock: notes.clock,
+        ledger: notes.injections.clone(),
+        listen: LOOPBACK,
+    };
+    let started = EtcdProxy::start(config).await;
+    started.map(Some).map_err(|error| CommandError::environment("the etcd proxy does not start").because(error))
+}
+
+/// Starts the webhook server, if a fault needs it. It is registered later.
+async fn webhooks(plan: &Plan, pki: &Pki, notes: &Notes) -> Result<Option<WebhookHandle>, CommandError> {
+    let faults: Vec<WebhookFault> = plan
+        .scenario
+        .spec
+        .faults
+        .iter()
+        .filter_map(|fault| if let Fault::Webhook(fault) = fault { Some(fault.clone()) } else { None })
+        .collect();
+    if faults.is_empty() {
+        return Ok(None);
+    }
+    let config = WebhookConfig {
+        faults,
+        certificate_pem: pki.webhook.cert_pem.clone(),
+        key_pem: pki.webhook.key_pem.clone(),
+        ca_pem: pki.ca_pem.clone(),
+        seed: plan.scenario.spec.seed,
+        clock: notes.clock,
+        ledger: notes.injections.clone(),
+        listen: LOOPBACK,
+    };
+    let started = WebhookServer::start(config).await;
+    started.map(Some).map_err(|error| CommandError::environment("the webhook server does not start").because(error))
+}
+
+/// Sends probes until the span of one is in the sink: a server that is ready need not be exporting.
+async fn first_span(
+    plan: &Plan,
+    sink: &SinkHandle,
+    administrator: &Administrator,
+    api_server: &LocalApiServer,
+) -> Result<(), CommandError> {
+    let store = sink.store();
+    let limit = plan.scenario.spec.cluster.tracing.batch.schedule_delay.get() + FIRST_SPAN_PATIENCE;
+    let probing = async {
+        // Not of the run's seed: a probe must never have the trace id of a request.
+        let mut random = ChaCha8Rng::seed_from_u64(u64::from(std::process::id()));
+        let mut traces = Vec::new();
+        loop {
+            let trace = TraceId::new(random.random());
+            if let Err(error) = administrator.probe(trace).await {
+                break Err(CommandError::environment("the API server does not answer a probe").because(error));
+            }
+            traces.push(trace);
+            let next = Instant::now() + PROBE_EVERY;
+            let mut changed = store.changed();
+            while Instant::now() < next {
+                if traces.iter().any(|trace| store.has_server_span(*trace)) {
+                    return Ok(());
+                }
+                let _ = timeout(next - Instant::now().min(next), changed.changed()).await;
+            }
+        }
+    };
+    if let Ok(answered) = timeout(limit, probing).await {
+        return answered;
+    }
+    let log = fs::read_to_string(api_server.child().log()).unwrap_or_default();
+    let said: Vec<&str> =
+        log.lines().filter(|line| line.contains("traces export") || line.contains("racing")).collect();
+    let said = said.iter().rev().take(5).rev().copied().collect::<Vec<_>>().join("\n");
+    Err(CommandError::environment(format!("the API server exports no spans: none came within {} s", limit.as_secs()))
+        .help(if said.is_empty() {
+            "its log says nothing about tracing; was its tracing configuration replaced by extraArgs?".to_owned()
+        } else {
+            format!("its log says about tracing:\n{said}")
+        }))
+}
+
+/// Waits for `time`, and not at all when it has passed.
+pub(super) async fn sleep_until(clock: &Clock, time: UnixNanos) {
+    sleep(time.since(clock.now())).await;
+}

@@ -1,0 +1,74 @@
+//! Writes both ledgers as they grow: nothing that was recorded is lost when the run ends early.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::directory::RunDirectory;
+use crate::event::{Event, Reporter};
+
+/// Longest time that a note stays in memory only.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes both ledgers.
+pub struct Recorder {
+    requests: BufWriter<File>,
+    injections: BufWriter<File>,
+    flushed: Instant,
+    failure: Option<io::Error>,
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    /// Opens both ledgers in the directory of the run.
+    pub fn create(directory: &RunDirectory) -> io::Result<Self> {
+        let open = |name| File::create(directory.file(name)).map(BufWriter::new);
+        Ok(Self {
+            requests: open(RunDirectory::REQUESTS)?,
+            injections: open(RunDirectory::INJECTIONS)?,
+            flushed: Instant::now(),
+            failure: None,
+        })
+    }
+
+    /// Writes what is left; an error if anything could not be written, now or earlier.
+    pub fn finish(mut self) -> io::Result<()> {
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => self.flush(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flushed = Instant::now();
+        self.requests.flush().and_then(|()| self.injections.flush())
+    }
+}
+
+impl Reporter for Recorder {
+    /// Keeps the first failure for [`Recorder::finish`]: the run goes on, so that its faults are removed and
+    /// its processes end, and is then reported as broken.
+    fn event(&mut self, event: &Event) {
+        if self.failure.is_some() {
+            return;
+        }
+        let written = match event {
+            Event::Request(request) => write_line(&mut self.requests, request),
+            Event::Injection(injection) => write_line(&mut self.injections, injection),
+            _ => Ok(()),
+        };
+        let due = self.flushed.elapsed() >= FLUSH_EVERY;
+        let flushed = written.and_then(|()| if due { self.flush() } else { Ok(()) });
+        self.failure = flushed.err();
+    }
+}
+
+fn write_line(file: &mut BufWriter<File>, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *file, value)?;
+    file.write_all(b"\n")
+}

@@ -1,0 +1,47 @@
+//! A saved run, read back as the evidence that it was.
+
+use std::path::Path;
+
+use spangate_scenario::Scenario;
+use spangate_sink::capture_file;
+
+use crate::{
+    error::CommandError,
+    evidence::{Evidence, Facts},
+    run::directory::RunDirectory,
+};
+
+/// Opens the directory that the user names, or else the newest run.
+pub(crate) fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
+    let opened = match from {
+        Some(path) => RunDirectory::open(path),
+        None => RunDirectory::latest(Path::new(RunDirectory::ROOT)),
+    };
+    opened.map_err(|error| {
+        CommandError::environment("there is no saved run to read")
+            .because(error)
+            .help("name the directory of a run with --from, or start one with `spangate run`")
+    })
+}
+
+/// Reads the evidence of a run; `scenario` replaces the one that it ran.
+pub(crate) fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evidence, CommandError> {
+    let unreadable =
+        |error| CommandError::environment("the saved run cannot be read").because(error);
+    let scenario = match scenario {
+        Some(scenario) => scenario,
+        None => {
+            let path = directory.file(RunDirectory::SCENARIO);
+            let loaded = spangate_scenario::read(&path).map_err(|error| {
+                CommandError::environment("the scenario of the saved run cannot be read").because(error)
+            })?;
+            loaded.scenario
+        }
+    };
+    let requests = directory.read_lines(RunDirectory::REQUESTS).map_err(unreadable)?;
+    let injections = directory.read_lines(RunDirectory::INJECTIONS).map_err(unreadable)?;
+    let facts: Facts = directory.read_json(RunDirectory::FACTS).map_err(unreadable)?;
+    let store = capture_file::read(&directory.file(RunDirectory::CAPTURE))
+        .map_err(|error| CommandError::environment("the capture of the saved run cannot be read").because(error))?;
+    Ok(Evidence::new(scenario, requests, injections, store.snapshot(), facts))
+}

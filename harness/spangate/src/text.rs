@@ -1,0 +1,77 @@
+//! Words and figures for people.
+
+use std::{fmt::Display, time::Duration};
+
+use spangate_scenario::model::RequestFilter;
+
+/// A duration to three significant digits: `812us`, `12.3ms`, `1.23s`.
+pub fn duration(duration: Duration) -> String {
+    nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Nanoseconds to three significant digits.
+pub fn nanos(nanos: u64) -> String {
+    signed(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+/// Nanoseconds with a sign, to three significant digits.
+pub fn signed(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs() as f64;
+    let (value, unit) = match nanos {
+        n if n < 1e3 => return format!("{sign}{n}ns"),
+        n if n < 1e6 => (n / 1e3, "us"),
+        n if n < 1e9 => (n / 1e6, "ms"),
+        n => (n / 1e9, "s"),
+    };
+    let digits = match value {
+        v if v < 10.0 => 2,
+        v if v < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{sign}{value:.digits$}{unit}")
+}
+
+/// A share in percent to three significant digits.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let digits = if percent.abs() < 10.0 { 2 } else { 1 };
+    format!("{percent:.digits$}%")
+}
+
+/// What a filter picks, in a few words.
+pub fn filter(filter: &RequestFilter) -> String {
+    let mut words = Vec::new();
+    let mut word = |label: &str, value: Option<&dyn Display>| {
+        if let Some(value) = value {
+            words.push(format!("{label}{value}"));
+        }
+    };
+    word("", filter.verb.as_ref().map(|v| v as &dyn Display));
+    word("", filter.resource.as_ref().map(|v| v as &dyn Display));
+    word("status ", filter.status.as_ref().map(|v| v as &dyn Display));
+    let identity = filter.identity.map(|identity| format!("{identity:?}").to_lowercase());
+    word("as ", identity.as_ref().map(|v| v as &dyn Display));
+    let window = filter.during.map(|window| format!("{}..{}", window.from, window.to));
+    word("during ", window.as_ref().map(|v| v as &dyn Display));
+    if words.is_empty() { "of any kind".to_owned() } else { words.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_are_kept() {
+        for (nanos, text) in [
+            (0, "0ns"),
+            (812_345, "812us"),
+            (-1_234_567, "-1.23ms"),
+            (12_345_678, "12.3ms"),
+            (150_000_000, "150ms"),
+            (1_234_567_890, "1.23s"),
+        ] {
+            assert_eq!(signed(nanos), text);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Verdicts: what was expected, held against what happened.
+//!
+//! Every judge is a pure function of an expectation and the [`Evidence`], so a saved run can be judged again,
+//! and a test can falsify the evidence and see the verdict turn red. A verdict carries what was observed, the
+//! bound, the number of observations, an interval where the number is an estimate, and example traces.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use spangate_scenario::model::Expectation;
+use spangate_trace::TraceId;
+
+use crate::evidence::{Case, Evidence};
+
+mod blame;
+mod cel;
+mod complete;
+mod expected;
+mod injected;
+mod latency;
+mod phases;
+mod recovery;
+mod requests;
+mod spans;
+
+pub(crate) use expected::{Expected, expected};
+pub use phases::table as phase_table;
+
+/// The judgement on one expectation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Verdict {
+    /// What was expected, in one line.
+    pub expectation: String,
+    /// Whether it is so.
+    pub status: Status,
+    /// Every single comparison.
+    pub checks: Vec<Check>,
+    /// Why the verdict is not a pass; empty when it is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Up to three traces to look at, the most telling first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub examples: Vec<TraceId>,
+}
+
+/// Whether an expectation is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// It is.
+    Pass,
+    /// It is not.
+    Fail,
+    /// It cannot be decided from this run. Never green.
+    Inconclusive,
+}
+
+/// One comparison of something observed with a bound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Check {
+    /// What was measured.
+    pub what: String,
+    /// What was observed, with its unit.
+    pub observed: String,
+    /// What it had to be; empty when the figure is only told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bound: String,
+    /// Observations behind the figure.
+    pub n: u64,
+    /// The interval of an estimate, with its unit and confidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<String>,
+    /// Whether the bound holds.
+    pub holds: bool,
+}
+
+/// Judges every expectation of the scenario.
+pub fn judge(evidence: &Evidence) -> Vec<Verdict> {
+    let case = Case::new(evidence);
+    case.scenario.spec.expect.iter().map(|expectation| judge_one(expectation, &case)).collect()
+}
+
+fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
+    match expectation {
+        Expectation::Injected(it) => injected::judge(it, case),
+        Expectation::Blame(it) => blame::judge(it, case),
+        Expectation::Spans(it) => spans::judge(it, case),
+        Expectation::Complete(it) => complete::judge(it, case),
+        Expectation::Latency(it) => latency::judge(it, case),
+        Expectation::Phases(it) => phases::judge(it, case),
+        Expectation::Requests(it) => requests::judge(it, case),
+        Expectation::Recovery(it) => recovery::judge(it, case),
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Traces that a verdict names at most.
+    pub const EXAMPLES: usize = 3;
+
+    /// A verdict without checks yet: a pass until something says otherwise.
+    pub(crate) fn new(expectation: impl Into<String>) -> Self {
+        Self {
+            expectation: expectation.into(),
+            status: Status::Pass,
+            checks: Vec::new(),
+            reasons: Vec::new(),
+            examples: Vec::new(),
+        }
+    }
+
+    /// Adds a comparison; one that does not hold makes the verdict a failure.
+    pub(crate) fn check(&mut self, check: Check) {
+        if !check.holds {
+            self.fail(format!("{} is {}, expected {}", check.what, check.observed, check.bound));
+        }
+        self.checks.push(check);
+    }
+
+    /// Makes the verdict a failure, whatever it was.
+    pub(crate) fn fail(&mut self, reason: impl Into<String>) {
+        self.status = Status::Fail;
+        self.reasons.push(reason.into());
+    }
+
+    /// Makes the verdict inconclusive, unless it failed already: a failure stays certain.
+    pub(crate) fn undecided(&mut self, reason: impl Into<String>) {
+        if self.status == Status::Pass {
+            self.status = Status::Inconclusive;
+        }
+        self.reasons.push(reason.into());
+    }
+
+    /// Adds a trace to look at, as long as there is room.
+    pub(crate) fn example(&mut self, trace: TraceId) {
+        if self.examples.len() < Self::EXAMPLES && !self.examples.contains(&trace) {
+            self.examples.push(trace);
+        }
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    /// A figure that is told and not compared.
+    pub(crate) fn told(what: impl Into<String>, observed: impl Into<String>, n: usize) -> Self {
+        Self {
+            what: what.into(),
+            observed: observed.into(),
+            bound: String::new(),
+            n: n as u64,
+            interval: None,
+            holds: true,
+        }
+    }
+
+    /// A figure that is compared with a bound.
+    pub(crate) fn bound(
+        what: impl Into<String>,
+        observed: impl Into<String>,
+        bound: impl Into<String>,
+        n: usize,
+        holds: bool,
+    ) -> Self {
+        Self { bound: bound.into(), holds, ..Self::told(what, observed, n) }
+    }
+
+    /// Adds the interval of an estimate.
+    #[must_use]
+    pub(crate) fn with_interval(mut self, interval: impl Into<String>) -> Self {
+        self.interval = Some(interval.into());
+        self
+    }
+}

@@ -1,0 +1,86 @@
+//! What must follow from a request: the one place that knows when the API server traces.
+//!
+//! kube-apiserver honours an incoming `traceparent` only of `system:masters` and `system:monitoring`
+//! (`apiserver/pkg/endpoints/filters/traces.go`); for them the remote flag decides. Everyone else gets a new
+//! root with a link to what was sent, sampled by the ratio alone (`component-base/tracing/utils.go`).
+
+use spangate_load::{Outcome, RequestRecord};
+use spangate_scenario::model::{Identity, Tracing};
+use spangate_trace::TraceContext;
+
+/// What must follow from a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// A SERVER span that is a child of what was sent.
+    Child(TraceContext),
+    /// A SERVER span that is a root, with a link to what was sent.
+    LinkedRoot(TraceContext),
+    /// A SERVER span that is a root; only its `audit-id` ties it to the request.
+    Root,
+    /// No SERVER span.
+    Nothing,
+    /// Either: the ratio decides, or the request broke off.
+    Undetermined,
+}
+
+/// What must follow from `request` under this tracing configuration.
+pub(crate) fn expected(request: &RequestRecord, tracing: &Tracing) -> Expected {
+    match request.outcome {
+        Outcome::Shed => return Expected::Nothing,
+        // The tracing filter sits inside authentication, so a 401 has no SERVER span.
+        Outcome::Status(401) => return Expected::Nothing,
+        Outcome::Error(_) | Outcome::Timeout => return Expected::Undetermined,
+        Outcome::Status(_) => {}
+    }
+    if let (Identity::Admin, Some(sent)) = (request.identity, request.sent) {
+        return if sent.sampled { Expected::Child(sent) } else { Expected::Nothing };
+    }
+    match tracing.sampling_rate_per_million.map_or(0, |rate| rate.get()) {
+        0 => Expected::Nothing,
+        1_000_000 => request.sent.map_or(Expected::Root, Expected::LinkedRoot),
+        _ => Expected::Undetermined,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spangate_scenario::units::PerMillion;
+    use spangate_trace::{SpanId, TraceId};
+
+    use super::*;
+    use crate::testing::request;
+
+    fn rate(parts: Option<u32>) -> Tracing {
+        Tracing { sampling_rate_per_million: parts.and_then(PerMillion::new), ..Tracing::default() }
+    }
+
+    #[test]
+    fn the_flag_decides_for_the_privileged_and_the_ratio_for_the_rest() {
+        let sent = TraceContext::sampled(TraceId::new([1; 16]), SpanId::new([2; 8]));
+        let not = TraceContext { sampled: false, ..sent };
+        let admin = |sent| RequestRecord { sent, identity: Identity::Admin, ..request() };
+        let user = |sent| RequestRecord { sent, identity: Identity::Unprivileged, ..request() };
+        for (request, parts, want) in [
+            (admin(Some(sent)), None, Expected::Child(sent)),
+            (admin(Some(sent)), Some(10), Expected::Child(sent)),
+            (admin(Some(not)), Some(1_000_000), Expected::Nothing),
+            (admin(None), Some(1_000_000), Expected::Root),
+            (admin(None), None, Expected::Nothing),
+            (user(Some(sent)), None, Expected::Nothing),
+            (user(Some(sent)), Some(0), Expected::Nothing),
+            (user(Some(sent)), Some(10), Expected::Undetermined),
+            (user(Some(not)), Some(1_000_000), Expected::LinkedRoot(not)),
+        ] {
+            assert_eq!(expected(&request, &rate(parts)), want, "{request:?} at {parts:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_answered_is_not_demanded() {
+        let sent = Some(TraceContext::sampled(TraceId::new([1; 16]), SpanId::new([2; 8])));
+        let with = |outcome| RequestRecord { sent, outcome, ..request() };
+        assert_eq!(expected(&with(Outcome::Shed), &rate(None)), Expected::Nothing);
+        assert_eq!(expected(&with(Outcome::Timeout), &rate(None)), Expected::Undetermined);
+        assert_eq!(expected(&with(Outcome::Status(401)), &rate(None)), Expected::Nothing);
+    }
+}

@@ -1,0 +1,299 @@
+//! `injected`: every injection is found again as a span of the right length.
+//!
+//! The API server passes its CLIENT span along with each webhook call and each etcd RPC, so an entry of the
+//! fault ledger names the very span that must show it: `HTTP POST` below `Call mutating webhook`, or
+//! `etcdserverpb.KV/Txn`. The span runs from just before the request left the API server until just after
+//! the answer was there, so it must be as long as the injector had the call in its hands, and a little more.
+
+use std::collections::{BTreeMap, HashSet};
+
+use spangate_inject::{Answer, Injection, Target};
+use spangate_scenario::model::{Fault, Injected, WebhookType};
+use spangate_trace::{Kind, SpanId, TraceContext, TraceId, UnixNanos, contract, stats};
+
+use super::{Check, Verdict};
+use crate::{evidence::Case, text};
+
+pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
+    let mut verdict = Verdict::new(format!("injected {} within {}", expect.fault, expect.within));
+    let Some(fault) = case.scenario.spec.faults.iter().find(|fault| fault.name() == expect.fault) else {
+        verdict.undecided(format!("the scenario has no fault {}", expect.fault));
+        return verdict;
+    };
+    let calls = Calls::of(&expect.fault, case);
+    if calls.by_span.is_empty() {
+        verdict.undecided(format!("no call under a sampled trace reached {}", expect.fault));
+        return verdict;
+    }
+    let shape = Shape::of(fault);
+    let mut missing = Vec::new();
+    let mut misplaced = Vec::new();
+    let mut differences: Vec<(i64, TraceId)> = Vec::new();
+    for (parent, call) in &calls.by_span {
+        let Some(index) = case.index.by_span(parent.0, parent.1) else {
+            missing.push(parent.0);
+            continue;
+        };
+        if let Err(why) = shape.check(index, case) {
+            misplaced.push((parent.0, why));
+            continue;
+        }
+        let row = &case.capture.rows()[index];
+        let shown = row.end.signed_since(row.start);
+        differences.push((shown - call.answered.signed_since(call.received), parent.0));
+    }
+    let n = calls.by_span.len();
+    let found = format!("{} of {n}", n - missing.len());
+    verdict.check(Check::bound("found again", found, format!("{n}"), n, missing.is_empty()));
+    missing.iter().for_each(|trace| verdict.example(*trace));
+    if !misplaced.is_empty() {
+        let (trace, why) = &misplaced[0];
+        verdict.fail(format!("{} of {n} are not where they must be: {why}", misplaced.len()));
+        verdict.example(*trace);
+    }
+    let extra = shape.extra(&calls, case);
+    if let Some(first) = extra.first() {
+        verdict.fail(format!("{} spans show calls that never reached {}", extra.len(), expect.fault));
+        verdict.example(*first);
+    }
+    if calls.untraced > 0 {
+        verdict.check(Check::told("calls without a sampled trace", calls.untraced.to_string(), calls.untraced));
+    }
+    judge_differences(expect, differences, &mut verdict);
+    verdict
+}
+
+fn judge_differences(expect: &Injected, mut differences: Vec<(i64, TraceId)>, verdict: &mut Verdict) {
+    let n = differences.len();
+    if n == 0 {
+        return;
+    }
+    differences.sort_unstable_by_key(|(difference, _)| difference.unsigned_abs());
+    let sizes: Vec<u64> = differences.iter().map(|(difference, _)| difference.unsigned_abs()).collect();
+    let within = u64::try_from(expect.within.as_nanos()).unwrap_or(u64::MAX);
+    let inside = sizes.partition_point(|size| *size <= within);
+    let share = inside as f64 / n as f64;
+    let interval = stats::wilson(inside as u64, n as u64, 0.95);
+    let mut check = Check::bound(
+        format!("share with a difference of at most {}", expect.within),
+        format!("{} ({inside} of {n})", text::percent(share)),
+        format!(">= {}", expect.share),
+        n,
+        share >= expect.share.get(),
+    );
+    check = check.with_interval(format!(
+        "{} to {} (95%)",
+        text::percent(interval.low),
+        text::percent(interval.high)
+    ));
+    verdict.check(check);
+    for (what, quantile) in [("p50 of the difference", 0.5), ("p99 of the difference", 0.99)] {
+        if let Some(value) = stats::quantile(&sizes, quantile) {
+            verdict.check(Check::told(what, text::nanos(*value), n));
+        }
+    }
+    if let Some((worst, trace)) = differences.last() {
+        verdict.check(Check::told("largest difference", text::signed(*worst), n));
+        if worst.unsigned_abs() > within {
+            verdict.example(*trace);
+        }
+    }
+}
+
+/// The calls of one fault, by the CLIENT span that they came with.
+struct Calls {
+    by_span: BTreeMap<(TraceId, SpanId), Call>,
+    untraced: usize,
+}
+
+/// The time that the injector had a call in its hands. A call that the API server's HTTP client sent twice
+/// under one span (after a broken connection) counts from the first to the last.
+struct Call {
+    received: UnixNanos,
+    answered: UnixNanos,
+}
+
+impl Calls {
+    fn of(fault: &str, case: &Case<'_>) -> Self {
+        let mut calls = Self { by_span: BTreeMap::new(), untraced: 0 };
+        let touched = case.injections.iter().filter(|it| it.fault == fault && acted(it));
+        for injection in touched {
+            let Some(TraceContext { trace_id, span_id, sampled: true }) = injection.parent else {
+                calls.untraced += 1;
+                continue;
+            };
+            calls
+                .by_span
+                .entry((trace_id, span_id))
+                .and_modify(|call| {
+                    call.received = call.received.min(injection.received);
+                    call.answered = call.answered.max(injection.answered);
+                })
+                .or_insert(Call { received: injection.received, answered: injection.answered });
+        }
+        calls
+    }
+}
+
+/// Whether the fault did something to the call; calls that it let through are in the ledger too.
+fn acted(injection: &Injection) -> bool {
+    injection.held.is_some() || injection.answer != Answer::Genuine
+}
+
+/// What the span of a fault's call must look like.
+enum Shape<'a> {
+    Webhook { name: &'a str, parent: &'static str },
+    Etcd { span: String },
+    Sink,
+}
+
+impl<'a> Shape<'a> {
+    fn of(fault: &'a Fault) -> Self {
+        match fault {
+            Fault::Webhook(fault) => Self::Webhook {
+                name: &fault.name,
+                parent: match fault.webhook_type {
+                    WebhookType::Mutating => contract::MUTATING_WEBHOOK,
+                    WebhookType::Validating => contract::VALIDATING_WEBHOOK,
+                },
+            },
+            Fault::Etcd(fault) => Self::Etcd { span: format!("{}{}", contract::ETCD_PREFIX, fault.rpc) },
+            Fault::Sink(_) => Self::Sink,
+        }
+    }
+
+    /// Whether the span of a call is of the right kind and stands in the right place.
+    fn check(&self, index: usize, case: &Case<'_>) -> Result<(), String> {
+        let capture = &case.capture;
+        let row = &capture.rows()[index];
+        let name = capture.names().get(row.name);
+        if row.kind != Kind::Client {
+            return Err(format!("the span that the call came with is {name:?} and not a CLIENT span"));
+        }
+        match self {
+            Self::Webhook { name, parent } => {
+                let above = case.index.by_span(row.trace_id, row.parent);
+                let above = above.map(|index| capture.span(index));
+                let found = above.as_ref().map_or("missing", |span| &*span.name);
+                if found != *parent {
+                    return Err(format!("the parent of the call's span is {found:?}, expected {parent:?}"));
+                }
+                let webhook = above.as_ref().and_then(|span| span.text(contract::WEBHOOK_ATTRIBUTE));
+                let wanted = contract::webhook_name(name);
+                if webhook != Some(wanted.as_str()) {
+                    return Err(format!("{parent:?} names the webhook {webhook:?}, expected {wanted:?}"));
+                }
+            }
+            Self::Etcd { span } => {
+                if **name != **span {
+                    return Err(format!("the span that the RPC came with is {name:?}, expected {span:?}"));
+                }
+            }
+            Self::Sink => return Err("exports of spans are not traced themselves".to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Traces with a span of this webhook of which the ledger knows no call. Only webhooks can be told so:
+    /// RPCs that no rule touches pass the etcd proxy without a note.
+    fn extra(&self, calls: &Calls, case: &Case<'_>) -> Vec<TraceId> {
+        let Self::Webhook { name, parent } = self else { return Vec::new() };
+        let capture = &case.capture;
+        let Some(parent) = capture.names().find(parent) else { return Vec::new() };
+        let wanted = contract::webhook_name(name);
+        // Calls that were let through, or came before load, reached the webhook too.
+        let noted: HashSet<(TraceId, SpanId)> = case
+            .injections
+            .iter()
+            .filter(|it| matches!(it.target, Target::Webhook { .. }))
+            .filter_map(|it| it.parent.map(|parent| (parent.trace_id, parent.span_id)))
+            .chain(calls.by_span.keys().copied())
+            .collect();
+        let rows = capture.rows();
+        let above: HashSet<(TraceId, SpanId)> = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| row.name == parent && row.start >= case.facts.load_start)
+            .filter(|(index, _)| capture.span(*index).text(contract::WEBHOOK_ATTRIBUTE) == Some(wanted.as_str()))
+            .map(|(_, row)| (row.trace_id, row.span_id))
+            .collect();
+        rows.iter()
+            .filter(|row| row.kind == Kind::Client && above.contains(&(row.trace_id, row.parent)))
+            .filter(|row| !noted.contains(&(row.trace_id, row.span_id)))
+            .map(|row| row.trace_id)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spangate_scenario::units::{Duration, Ratio};
+    use spangate_trace::Value;
+
+    use super::*;
+    use crate::{
+        testing::{Run, SLOW_ETCD, SLOW_WEBHOOK},
+        verdict::Status,
+    };
+
+    fn verdict(fault: &str, run: Run) -> Verdict {
+        let expect = Injected {
+            fault: fault.to_owned(),
+            within: Duration::from_millis(2),
+            share: Ratio::new_unchecked(0.99),
+        };
+        judge(&expect, &Case::new(&run.evidence()))
+    }
+
+    #[test]
+    fn what_was_held_is_found_again() {
+        for fault in [SLOW_WEBHOOK, SLOW_ETCD] {
+            let verdict = verdict(fault, Run::of_creates(40));
+            assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_says_five_milliseconds_too_much_is_caught() {
+        for fault in [SLOW_WEBHOOK, SLOW_ETCD] {
+            let verdict = verdict(fault, Run::of_creates(40).lying_by(fault, 5_000_000));
+            assert_eq!(verdict.status, Status::Fail, "{verdict:#?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_span_is_missing() {
+        let verdict = verdict(SLOW_WEBHOOK, Run::of_creates(40).without_span(4, "HTTP POST"));
+        assert_eq!(verdict.status, Status::Fail);
+        assert_eq!(verdict.checks[0].observed, "19 of 20", "{verdict:#?}");
+        assert_eq!(verdict.examples, [Run::trace(4)]);
+    }
+
+    #[test]
+    fn a_span_under_the_wrong_parent_is_caught() {
+        let verdict = verdict(SLOW_WEBHOOK, Run::of_creates(40).reparented_under(4, "HTTP POST", "Create"));
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(verdict.reasons[0].contains("the parent of the call's span is \"Create\""), "{verdict:#?}");
+    }
+
+    #[test]
+    fn a_renamed_attribute_is_caught() {
+        let run = Run::of_creates(40).edited(4, "Call mutating webhook", |span| {
+            let value = span.attributes.remove("webhook").unwrap_or(Value::Bool(false));
+            span.attributes.insert("admission.webhook.name".to_owned(), value);
+        });
+        assert_eq!(verdict(SLOW_WEBHOOK, run).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_call_that_the_ledger_does_not_know_is_extra() {
+        let verdict = verdict(SLOW_WEBHOOK, Run::of_creates(40).without_injection(SLOW_WEBHOOK, 4));
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(verdict.reasons[0].contains("never reached"), "{verdict:#?}");
+    }
+
+    #[test]
+    fn a_fault_that_never_acted_decides_nothing() {
+        assert_eq!(verdict(SLOW_WEBHOOK, Run::of_creates(0)).status, Status::Inconclusive);
+    }
+}

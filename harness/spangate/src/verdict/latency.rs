@@ -1,0 +1,145 @@
+//! `latency`: percentiles of response time, from the intended start.
+
+use spangate_load::{Outcome, RequestRecord};
+use spangate_scenario::{
+    model::{Latency, Percentiles},
+    units::{Bound, Duration},
+};
+use spangate_trace::stats;
+
+use super::{Check, Verdict};
+use crate::{evidence::Case, text};
+
+/// The generator may be late by this much without its lateness deciding anything.
+const TOLERATED_LAG_US: u64 = 1_000;
+
+pub(super) fn judge(expect: &Latency, case: &Case<'_>) -> Verdict {
+    let mut verdict = Verdict::new(format!("latency of requests {}", text::filter(&expect.filter)));
+    let mut times: Vec<(u64, &RequestRecord)> = case
+        .select(&expect.filter)
+        .filter(|request| matches!(request.outcome, Outcome::Status(_) | Outcome::Timeout))
+        .map(|request| (nanos(request), request))
+        .collect();
+    times.sort_unstable_by_key(|(time, _)| *time);
+    let sorted: Vec<u64> = times.iter().map(|(time, _)| *time).collect();
+    percentiles(&expect.is, &sorted, &mut verdict);
+    if let Some(reason) = fell_behind(&expect.is, case) {
+        verdict.undecided(reason);
+    }
+    if verdict.status != super::Status::Pass {
+        times.iter().rev().filter_map(|(_, request)| request.sent).for_each(|sent| verdict.example(sent.trace_id));
+    }
+    verdict
+}
+
+fn nanos(request: &RequestRecord) -> u64 {
+    u64::try_from(request.ended.since(request.intended).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Response times contain the generator's own lateness; where that is not small against the bound, they say
+/// more about the generator than about the server.
+fn fell_behind(bounds: &Percentiles, case: &Case<'_>) -> Option<String> {
+    let generator = &case.facts.generator;
+    if generator.shed > 0 {
+        return Some(format!(
+            "{} of {} operations were shed: what was measured is not what was planned (raise maxInFlight)",
+            generator.shed, generator.planned
+        ));
+    }
+    let tightest = each(bounds).filter_map(|(_, _, bound)| limit(bound)).min()?;
+    let tolerated = u64::try_from(tightest.as_micros() / 10).unwrap_or(u64::MAX).max(TOLERATED_LAG_US);
+    (generator.start_lag_p99_us > tolerated).then(|| {
+        format!(
+            "the generator fell behind: p99 of its start lag is {}us, at most {tolerated}us would leave the \
+             measurement to the server",
+            generator.start_lag_p99_us
+        )
+    })
+}
+
+fn limit(bound: &Bound<Duration>) -> Option<Duration> {
+    match bound {
+        Bound::One(_, limit) | Bound::Within(_, limit) => Some(*limit),
+    }
+}
+
+fn each(bounds: &Percentiles) -> impl Iterator<Item = (&'static str, f64, &Bound<Duration>)> {
+    [
+        ("min", 0.0, &bounds.min),
+        ("p50", 0.5, &bounds.p50),
+        ("p90", 0.9, &bounds.p90),
+        ("p95", 0.95, &bounds.p95),
+        ("p99", 0.99, &bounds.p99),
+        ("max", 1.0, &bounds.max),
+    ]
+    .into_iter()
+    .filter_map(|(name, quantile, bound)| Some((name, quantile, bound.as_ref()?)))
+}
+
+/// Compares percentiles of sorted nanoseconds with their bounds. A percentile of fewer observations than it
+/// takes to have one beyond it is not decided.
+pub(super) fn percentiles(bounds: &Percentiles, sorted: &[u64], verdict: &mut Verdict) {
+    let n = sorted.len();
+    if n == 0 {
+        verdict.undecided("nothing was observed");
+        return;
+    }
+    for (name, quantile, bound) in each(bounds) {
+        let needed = if quantile > 0.0 && quantile < 1.0 {
+            (1.0 / (1.0 - quantile)).round() as usize
+        } else {
+            1
+        };
+        let Some(value) = stats::quantile(sorted, quantile) else { continue };
+        let value = std::time::Duration::from_nanos(*value);
+        let holds = bound.holds(&Duration::from(value));
+        let mut check = Check::bound(name, text::duration(value), bound.to_string(), n, holds || n < needed);
+        // The smallest and the largest are what they are; only percentiles between them are estimates.
+        if quantile > 0.0 && quantile < 1.0 {
+            let interval = stats::quantile_interval(sorted, quantile, 0.95);
+            let end = |end: Option<u64>| end.map_or_else(|| "?".to_owned(), text::nanos);
+            check = check.with_interval(format!("{} to {} (95%)", end(interval.low), end(interval.high)));
+        }
+        verdict.check(check);
+        if n < needed {
+            verdict.undecided(format!("{name} needs at least {needed} observations, there are {n}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spangate_scenario::model::RequestFilter;
+
+    use super::*;
+    use crate::{testing::Run, verdict::Status};
+
+    fn p50(bound: &str) -> Latency {
+        let is = Percentiles { p50: Some(bound.parse().unwrap()), ..Percentiles::default() };
+        Latency { filter: RequestFilter::default(), is }
+    }
+
+    #[test]
+    fn a_bound_is_held_against_the_intended_start() {
+        assert_eq!(judge(&p50("< 1s"), &Case::new(&Run::of_creates(40).evidence())).status, Status::Pass);
+        assert_eq!(judge(&p50("< 1ms"), &Case::new(&Run::of_creates(40).evidence())).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_percentile_of_too_few_observations_is_not_decided() {
+        let is = Percentiles { p99: Some("< 1s".parse().unwrap()), ..Percentiles::default() };
+        let expect = Latency { filter: RequestFilter::default(), is };
+        assert_eq!(judge(&expect, &Case::new(&Run::of_creates(40).evidence())).status, Status::Inconclusive);
+        assert_eq!(judge(&expect, &Case::new(&Run::of_creates(100).evidence())).status, Status::Pass);
+    }
+
+    #[test]
+    fn a_generator_that_fell_behind_decides_nothing() {
+        let mut evidence = Run::of_creates(40).evidence();
+        evidence.facts.generator.start_lag_p99_us = 200_000;
+        assert_eq!(judge(&p50("< 1s"), &Case::new(&evidence)).status, Status::Inconclusive);
+        evidence.facts.generator.start_lag_p99_us = 0;
+        evidence.facts.generator.shed = 1;
+        assert_eq!(judge(&p50("< 1s"), &Case::new(&evidence)).status, Status::Inconclusive);
+    }
+}

@@ -1,0 +1,133 @@
+//! `phases`: where the API server spent the time of a request.
+
+use std::collections::BTreeMap;
+
+use spangate_load::RequestRecord;
+use spangate_scenario::{
+    model::{self, RequestFilter},
+    units::Ratio,
+};
+use spangate_trace::{Phase, PhaseSummary, PhaseTimes, Phases, contract, phases::summary::summarise};
+
+use super::{Check, Status, Verdict, latency};
+use crate::{
+    evidence::{Case, Evidence},
+    text,
+};
+
+pub(super) fn judge(expect: &model::Phases, case: &Case<'_>) -> Verdict {
+    let mut verdict =
+        Verdict::new(format!("phase {} of requests {}", expect.phase, text::filter(&expect.filter)));
+    let phase = match expect.phase.parse::<Phase>() {
+        Ok(phase) => phase,
+        Err(error) => {
+            verdict.undecided(error.to_string());
+            return verdict;
+        }
+    };
+    let traced: Vec<_> = of_requests(case).filter(|(r, _)| case.matches(&expect.filter, r)).collect();
+    if traced.is_empty() {
+        verdict.undecided("no request of this kind was traced");
+        return verdict;
+    }
+    let own = |times: &PhaseTimes| u64::try_from(times.get(&phase).as_nanos()).unwrap_or(u64::MAX);
+    if let Some(bounds) = &expect.is {
+        let mut sorted: Vec<u64> = traced.iter().map(|(_, times)| own(times)).collect();
+        sorted.sort_unstable();
+        latency::percentiles(bounds, &sorted, &mut verdict);
+    }
+    if let Some(bound) = &expect.share {
+        let part: u64 = traced.iter().map(|(_, times)| own(times)).sum();
+        let whole: u128 = traced.iter().map(|(_, times)| times.total.as_nanos()).sum();
+        let share = Ratio::new_unchecked(part as f64 / (whole as f64).max(1.0));
+        verdict.check(Check::bound(
+            "share of the requests' time",
+            text::percent(share.get()),
+            bound.to_string(),
+            traced.len(),
+            bound.holds(&share),
+        ));
+    }
+    if verdict.status != Status::Pass {
+        let mut traced = traced;
+        traced.sort_by_key(|(_, times)| std::cmp::Reverse(own(times)));
+        traced.iter().filter_map(|(r, _)| r.sent).for_each(|sent| verdict.example(sent.trace_id));
+    }
+    verdict
+}
+
+/// The phases of every traced request of the ledger.
+pub(super) fn of_requests<'c>(case: &'c Case<'_>) -> impl Iterator<Item = (&'c RequestRecord, PhaseTimes)> {
+    let mut phases = Phases::new(&case.index);
+    let rows = case.capture.rows();
+    case.requests.iter().filter_map(move |request| {
+        let sent = request.sent.filter(|sent| sent.sampled)?;
+        let trace = case.index.by_trace(sent.trace_id)?;
+        let server = trace
+            .rows()
+            .find(|row| contract::is_server_span(&case.capture, &rows[*row]) && rows[*row].parent == sent.span_id)?;
+        Some((request, phases.of(server)))
+    })
+}
+
+/// A row of the table that `spangate phases` prints.
+pub struct Table {
+    /// Verb and resource.
+    pub operation: String,
+    /// Traced requests.
+    pub n: usize,
+    /// Its phases, the longest first.
+    pub phases: Vec<PhaseSummary>,
+}
+
+/// Phases by operation.
+pub fn table(evidence: &Evidence, filter: &RequestFilter) -> Vec<Table> {
+    let case = &Case::new(evidence);
+    let mut operations: BTreeMap<String, Vec<PhaseTimes>> = BTreeMap::new();
+    for (request, times) in of_requests(case).filter(|(r, _)| case.matches(filter, r)) {
+        operations.entry(operation(request)).or_default().push(times);
+    }
+    operations
+        .into_iter()
+        .map(|(operation, times)| {
+            let mut summary = summarise(&times);
+            summary.sort_by_key(|phase| std::cmp::Reverse(phase.mean));
+            Table { operation, n: times.len(), phases: summary }
+        })
+        .collect()
+}
+
+/// What makes two requests comparable: verb, resource and subresource.
+pub(super) fn operation(request: &RequestRecord) -> String {
+    match &request.subresource {
+        Some(subresource) => format!("{} {}/{subresource}", request.verb, request.resource),
+        None => format!("{} {}", request.verb, request.resource),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Run, SLOW_WEBHOOK};
+
+    fn share(bound: &str) -> model::Phases {
+        model::Phases {
+            filter: RequestFilter::default(),
+            phase: format!("mutating {SLOW_WEBHOOK}"),
+            is: None,
+            share: Some(bound.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_slow_webhook_has_its_share() {
+        let evidence = Run::of_creates(40).evidence();
+        assert_eq!(judge(&share(">= 20%"), &Case::new(&evidence)).status, Status::Pass);
+        assert_eq!(judge(&share("< 20%"), &Case::new(&evidence)).status, Status::Fail);
+    }
+
+    #[test]
+    fn without_traces_nothing_is_decided() {
+        assert_eq!(judge(&share(">= 0"), &Case::new(&Run::of_creates(0).evidence())).status, Status::Inconclusive);
+    }
+}
