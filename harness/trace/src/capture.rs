@@ -62,6 +62,10 @@ pub struct Capture {
 
 impl Names {
     /// The id of `name`, which is added when it is new.
+    ///
+    /// # Panics
+    ///
+    /// When there would be more than 2^32 names.
     pub fn intern(&mut self, name: &str) -> NameId {
         if let Some(id) = self.ids.get(name) {
             return *id;

@@ -70,13 +70,11 @@ impl Clock {
 
     /// `instant` on this time line; instants before the anchor are exact too.
     pub fn at(&self, instant: Instant) -> UnixNanos {
-        match instant.checked_duration_since(self.anchor) {
-            Some(after) => self.unix + after,
-            None => {
-                let before = self.anchor.duration_since(instant).as_nanos();
-                UnixNanos(self.unix.0.saturating_sub(u64::try_from(before).unwrap_or(u64::MAX)))
-            }
+        if let Some(after) = instant.checked_duration_since(self.anchor) {
+            return self.unix + after;
         }
+        let before = self.anchor.duration_since(instant).as_nanos();
+        UnixNanos(self.unix.0.saturating_sub(u64::try_from(before).unwrap_or(u64::MAX)))
     }
 
     /// The instant at `time`, for sleeping until then.

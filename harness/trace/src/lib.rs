@@ -4,6 +4,11 @@
 //! same spans. It knows neither scenarios nor Kubernetes objects, only spans and the names that
 //! kube-apiserver gives them (`docs/span-contract.md`).
 //!
+//! A [`Capture`] is what was received. [`TraceIndex`] puts its spans into trees; on these stand [`select()`],
+//! which picks spans, [`Phases`], which says where the time of a request went, and [`waterfall`], which draws
+//! a trace. [`blame()`] compares the phases of requests that a fault touched with those of others.
+//! [`RatioSampler`] foretells which traces are sampled, and [`stats`] has the intervals of all estimates.
+//!
 //! ```
 //! use spangate_trace::{SpanId, TraceContext, TraceId};
 //!
@@ -11,14 +16,36 @@
 //! assert_eq!(sent.to_string().parse(), Ok(sent));
 //! ```
 
+pub mod blame;
 pub mod capture;
 pub mod clock;
 pub mod context;
+pub mod contract;
 pub mod ids;
+pub mod phase;
+pub mod phases;
+pub mod sampler;
+pub mod select;
 pub mod span;
+pub mod stats;
+pub mod tree;
+pub mod waterfall;
 
+#[cfg(test)]
+mod testing;
+
+pub use blame::{Blame, Finding, Observation, Undecided, blame};
 pub use capture::{Capture, Details, NameId, Names, Row};
 pub use clock::{Clock, UnixNanos};
 pub use context::TraceContext;
 pub use ids::{SpanId, TraceId};
+pub use phase::{ParsePhaseError, Phase};
+pub use phases::{
+    PhaseTimes, Phases,
+    summary::{PhaseSummary, summarise},
+};
+pub use sampler::{RatioSampler, ratio_of_kept};
+pub use select::{AttributeTest, EventTest, InvalidRegex, LinkTest, Range, Selector, Text, select};
 pub use span::{Event, Kind, Link, Span, Status, Value};
+pub use stats::Estimate;
+pub use tree::{Step, Trace, TraceIndex, Walk};
