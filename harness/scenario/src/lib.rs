@@ -1,9 +1,27 @@
 //! Scenario files: what a user writes, checked and with every default resolved.
 //!
-//! [`Scenario`] is the model; the [`units`] are newtypes that read durations, sizes, rates and ratios as
-//! people write them. This crate starts nothing and knows no other crate of the workspace.
+//! [`parse`] and [`read`] turn YAML into a [`Scenario`], or into [`Diagnostics`] that name every mistake with
+//! its line and column. The [`units`] are newtypes that read durations, sizes, rates and ratios as people
+//! write them. [`schema`] and [`reference`](mod@reference) describe the format to editors and to people; both
+//! are made from the same types that read it. This crate starts nothing and knows no other crate of the
+//! workspace.
 
+pub mod diagnostics;
+pub mod file;
 pub mod model;
-pub mod units;
+pub mod path;
+pub mod reference;
 
+pub mod schema;
+pub mod units;
+pub mod validate;
+
+mod node;
+mod read;
+mod suggest;
+mod yaml;
+
+pub use diagnostics::{Diagnostics, Problem};
+pub use file::{Loaded, ReadError, parse, read};
 pub use model::Scenario;
+pub use validate::{Finding, validate};

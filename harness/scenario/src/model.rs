@@ -14,13 +14,13 @@ pub mod matches;
 
 pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
 pub use expect::{
-    Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, Percentiles,
-    Phases, Recovery, RequestFilter, Requests, SpanKind, SpanSelector, SpanStatus, Spans,
+    Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, Percentiles, Phases, Recovery,
+    RequestFilter, Requests, SpanKind, SpanSelector, SpanStatus, Spans,
 };
 pub use fault::{
     AdmissionOperation, Delay, Deny, EtcdFault, FailurePolicy, Fault, GrpcStatus, HeldSide, HttpFailure,
-    MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour, WebhookAnswer,
-    WebhookFault, WebhookRule, WebhookType, Window,
+    MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour, WebhookAnswer, WebhookFault,
+    WebhookRule, WebhookType, Window,
 };
 pub use load::{
     Arrivals, CreateOperation, DeleteOperation, GetOperation, Identity, KubectlStep, ListOperation, Load,
@@ -86,6 +86,19 @@ pub struct Spec {
     /// What must then be true.
     #[serde(default)]
     pub expect: Vec<Expectation>,
+}
+
+// === impl Scenario ===
+
+impl Scenario {
+    /// The scenario as YAML, with every default written out; [`parse`](crate::parse) reads it back.
+    ///
+    /// # Panics
+    ///
+    /// Never: every scenario has a YAML form.
+    pub fn to_yaml(&self) -> String {
+        crate::yaml::write(self).expect("every key of the model is text, and every value has a YAML form")
+    }
 }
 
 fn default_seed() -> u64 {

@@ -130,6 +130,12 @@ impl Default for Cluster {
 
 // === impl BatchProcessor ===
 
+impl BatchProcessor {
+    /// Spans that may wait unless the scenario says otherwise (`DefaultMaxQueueSize` of OpenTelemetry's Go SDK,
+    /// `sdk/trace/batch_span_processor.go`).
+    pub const DEFAULT_MAX_QUEUE_SIZE: u32 = 2048;
+}
+
 impl Default for BatchProcessor {
     /// Exports every 200 ms, so that a scenario does not wait for spans; the rest as upstream.
     fn default() -> Self {

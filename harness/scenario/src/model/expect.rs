@@ -225,7 +225,8 @@ impl Default for Complete {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RequestFilter {
-    /// `create`, `get`, `list`, `watch`, `update`, `patch`, `apply`, `delete`, `deletecollection`.
+    /// `create`, `get`, `list`, `watch`, `watchlist`, `update`, `patch`, `apply`, `delete`, `deletecollection`,
+    /// `discovery`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verb: Option<String>,
     /// The resource, plural.

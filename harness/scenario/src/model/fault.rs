@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::units::{Duration, Ratio};
 
@@ -34,7 +34,8 @@ pub struct WebhookFault {
     #[serde(default)]
     pub failure_policy: FailurePolicy,
     /// How long the API server waits, 1 to 30 seconds.
-    #[serde(default = "default_timeout_seconds")]
+    #[serde(default = "default_timeout_seconds", deserialize_with = "timeout_seconds")]
+    #[schemars(range(min = 1, max = 30))]
     pub timeout_seconds: u8,
     /// CEL conditions that a request must meet as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -146,6 +147,12 @@ fn default_timeout_seconds() -> u8 {
     10
 }
 
+/// Reads any number, so that one beyond a byte is told the bounds of the webhook and not those of a byte.
+fn timeout_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    u8::try_from(seconds).map_err(|_| de::Error::custom(format!("must be 1 to 30, got {seconds}")))
+}
+
 /// What a webhook answers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -199,7 +206,7 @@ pub struct HttpFailure {
 
 /// How long something is held.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Delay {
     /// Always the same.
     Fixed(Duration),
@@ -320,7 +327,7 @@ pub struct SinkFault {
 
 /// What the sink does instead of accepting spans.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum SinkMisbehaviour {
     /// Accepts, but answers late.
     Delay(Delay),

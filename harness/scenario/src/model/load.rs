@@ -80,6 +80,7 @@ pub enum Shape {
 /// One entry of the mix: exactly one operation, and who does it how often.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(transform = exactly_one_operation)]
 pub struct MixEntry {
     /// How often this entry is chosen, relative to the others.
     pub weight: Weight,
@@ -307,9 +308,53 @@ pub enum KubectlStep {
     Delete,
 }
 
+// === impl MixEntry ===
+
+impl MixEntry {
+    /// The keys of which an entry has exactly one.
+    pub const OPERATIONS: &'static [&'static str] = &[
+        "create",
+        "get",
+        "list",
+        "watch",
+        "update",
+        "patch",
+        "apply",
+        "delete",
+        "deleteCollection",
+        "kubectl",
+    ];
+
+    /// The keys of the operations that are given; one, once the scenario is checked.
+    pub fn operations(&self) -> Vec<&'static str> {
+        let given = [
+            self.create.is_some(),
+            self.get.is_some(),
+            self.list.is_some(),
+            self.watch.is_some(),
+            self.update.is_some(),
+            self.patch.is_some(),
+            self.apply.is_some(),
+            self.delete.is_some(),
+            self.delete_collection.is_some(),
+            self.kubectl.is_some(),
+        ];
+        Self::OPERATIONS.iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| *key).collect()
+    }
+}
+
+/// Says in the schema that an entry has exactly one operation.
+fn exactly_one_operation(schema: &mut schemars::Schema) {
+    let one = |key: &&str| serde_json::json!({"required": [key]});
+    schema.insert("oneOf".to_owned(), MixEntry::OPERATIONS.iter().map(one).collect());
+}
+
 // === impl Resource ===
 
 impl Resource {
+    /// Every resource.
+    pub const ALL: [Self; 4] = [Self::Configmaps, Self::Pods, Self::Deployments, Self::Events];
+
     /// The plural name in URLs.
     pub const fn plural(self) -> &'static str {
         match self {

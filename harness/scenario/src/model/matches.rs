@@ -40,6 +40,21 @@ pub enum AttributeMatch {
 const TEXT_KEYS: &[&str] = &["equals", "prefix", "regex"];
 const ATTRIBUTE_KEYS: &[&str] = &["equals", "prefix", "regex", "exists", "number"];
 
+const EQUALS: &str = "The same value.";
+const PREFIX: &str = "Text that begins so.";
+const REGEX: &str = "Text in which the regular expression is found.";
+
+/// The schema of a mapping with one way of matching.
+fn way(key: &str, value: &serde_json::Value, meaning: &str) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {key: value},
+        "required": [key],
+        "additionalProperties": false,
+        "description": meaning,
+    })
+}
+
 /// Reads the one key of a mapping, and refuses an empty or a longer one.
 fn one_key<'de, A: de::MapAccess<'de>, T>(
     mut map: A,
@@ -107,17 +122,15 @@ impl JsonSchema for TextMatch {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let way = |key: &str| {
-            json_schema!({
-                "type": "object",
-                "properties": {key: {"type": "string"}},
-                "required": [key],
-                "additionalProperties": false,
-            })
-        };
+        let text = serde_json::json!({"type": "string"});
         json_schema!({
             "description": "Text: a plain string for equality, or one of equals, prefix, regex.",
-            "oneOf": [{"type": "string"}, way("equals"), way("prefix"), way("regex")],
+            "oneOf": [
+                {"type": "string", "description": EQUALS},
+                way("equals", &text, EQUALS),
+                way("prefix", &text, PREFIX),
+                way("regex", &text, REGEX),
+            ],
         })
     }
 }
@@ -197,24 +210,18 @@ impl JsonSchema for AttributeMatch {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let plain = serde_json::json!({"type": ["string", "integer", "boolean"]});
-        let way = |key: &str, value: serde_json::Value| {
-            json_schema!({
-                "type": "object",
-                "properties": {key: value},
-                "required": [key],
-                "additionalProperties": false,
-            })
-        };
+        let truth = serde_json::json!({"type": "boolean"});
+        let bound = serde_json::json!({"type": ["string", "number"]});
         let text = serde_json::json!({"type": "string"});
         json_schema!({
             "description": "An attribute: a plain value for equality, or one of equals, prefix, regex, exists, number.",
             "oneOf": [
-                plain,
-                way("equals", plain.clone()),
-                way("prefix", text.clone()),
-                way("regex", text),
-                way("exists", serde_json::json!({"type": "boolean"})),
-                way("number", serde_json::json!({"type": ["string", "number"]})),
+                {"type": ["string", "integer", "boolean"], "description": EQUALS},
+                way("equals", &plain, EQUALS),
+                way("prefix", &text, PREFIX),
+                way("regex", &text, REGEX),
+                way("exists", &truth, "Whether it is there at all."),
+                way("number", &bound, "A number within a bound: `>= 500`, `1..5`."),
             ],
         })
     }
@@ -224,8 +231,8 @@ impl JsonSchema for AttributeMatch {
 mod tests {
     use super::*;
 
-    fn attribute(yaml: &str) -> Result<AttributeMatch, serde_saphyr::Error> {
-        serde_saphyr::from_str(yaml)
+    fn attribute(json: &str) -> Result<AttributeMatch, serde_json::Error> {
+        serde_json::from_str(json)
     }
 
     #[test]
@@ -233,18 +240,21 @@ mod tests {
         assert_eq!(attribute("200").unwrap(), AttributeMatch::Int(200));
         assert_eq!(attribute("\"200\"").unwrap(), AttributeMatch::Text("200".to_owned()));
         assert_eq!(attribute("true").unwrap(), AttributeMatch::Bool(true));
-        assert_eq!(attribute("{equals: POST}").unwrap(), AttributeMatch::Text("POST".to_owned()));
+        assert_eq!(attribute(r#"{"equals": "POST"}"#).unwrap(), AttributeMatch::Text("POST".to_owned()));
     }
 
     #[test]
     fn a_mapping_has_exactly_one_known_key() {
-        assert!(attribute("{prefix: a, regex: b}").is_err());
+        assert!(attribute(r#"{"prefix": "a", "regex": "b"}"#).is_err());
         assert!(attribute("{}").is_err());
-        assert!(attribute("{suffix: a}").is_err());
+        assert!(attribute(r#"{"suffix": "a"}"#).is_err());
     }
 
     #[test]
     fn number_ranges() {
-        assert_eq!(attribute("{number: \">= 500\"}").unwrap(), AttributeMatch::Number(Bound::at_least(500.0)));
+        assert_eq!(
+            attribute(r#"{"number": ">= 500"}"#).unwrap(),
+            AttributeMatch::Number(Bound::at_least(500.0))
+        );
     }
 }

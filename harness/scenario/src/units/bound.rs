@@ -82,8 +82,10 @@ impl<T: FromStr<Err: fmt::Display> + PartialOrd> FromStr for Bound<T> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let read = |text: &str| text.trim().parse::<T>().map_err(|error| error.to_string());
         let text = text.trim();
+        let read = |limit: &str| {
+            limit.trim().parse::<T>().map_err(|error| format!("cannot read the bound {text:?}: {error}"))
+        };
         if let Some((sign, comparison)) = SIGNS.iter().find(|(sign, _)| text.starts_with(sign)) {
             return Ok(Self::One(*comparison, read(&text[sign.len()..])?));
         }

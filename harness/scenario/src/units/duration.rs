@@ -114,7 +114,7 @@ impl fmt::Display for Duration {
                 continue;
             }
             write!(f, "{}", nanos / size)?;
-            if nanos % size != 0 {
+            if !nanos.is_multiple_of(size) {
                 let width = size.ilog10() as usize;
                 let fraction = format!("{:0width$}", nanos % size);
                 write!(f, ".{}", fraction.trim_end_matches('0'))?;
@@ -133,7 +133,21 @@ impl Serialize for Duration {
 
 impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Duration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -146,7 +160,7 @@ impl JsonSchema for Duration {
         json_schema!({
             "type": "string",
             "description": "A length of time: 150ms, 1.5s, 1m30s.",
-            "pattern": r"^(0|([0-9]+(\.[0-9]+)?(h|m|s|ms|us|ns))+)$",
+            "pattern": r"^(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(h|m|s|ms|us|ns))+)$",
         })
     }
 }

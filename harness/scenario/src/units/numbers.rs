@@ -139,16 +139,28 @@ impl FromStr for Ratio {
         let wrong = || ParseUnitError { expected: RATIO, text: text.to_owned() };
         let text = text.trim();
         let share = match text.strip_suffix('%') {
-            Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
-            None => text.parse(),
+            Some(percent) => percent_to_share(percent.trim()),
+            None => text.parse().ok(),
         };
-        share.ok().and_then(Self::new).ok_or_else(wrong)
+        share.and_then(Self::new).ok_or_else(wrong)
     }
 }
 
+/// A hundredth, moved in the text: dividing would make 99.9% more than 0.999.
+fn percent_to_share(percent: &str) -> Option<f64> {
+    let plain = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if plain { format!("{percent}e-2").parse().ok() } else { None }
+}
+
 impl fmt::Display for Ratio {
+    /// In percent, unless only the share itself is exact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%", (self.0 * 1e10).round() / 1e8)
+        let percent = ((self.0 * 1e10).round() / 1e8).to_string();
+        if percent_to_share(&percent) == Some(self.0) {
+            write!(f, "{percent}%")
+        } else {
+            write!(f, "{}", self.0)
+        }
     }
 }
 
@@ -169,10 +181,9 @@ impl PerMillion {
 impl<'de> Deserialize<'de> for PerMillion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let parts = u64::deserialize(deserializer)?;
-        u32::try_from(parts)
-            .ok()
-            .and_then(Self::new)
-            .ok_or_else(|| de::Error::custom(format!("expected 0 to 1000000 parts of a million, got {parts}")))
+        u32::try_from(parts).ok().and_then(Self::new).ok_or_else(|| {
+            de::Error::custom(format!("expected 0 to 1000000 parts of a million, got {parts}"))
+        })
     }
 }
 
@@ -235,13 +246,29 @@ macro_rules! text_form {
     };
 }
 
-text_form!(Size, SIZE, r"^[0-9]+ *(B|KiB|Ki|MiB|Mi|GiB|Gi|kB|k|MB|M|GB|G)?$", "A number of bytes: 500, 2KiB, 1MiB.");
+text_form!(
+    Size,
+    SIZE,
+    r"^[0-9]+ *(B|KiB|Ki|MiB|Mi|GiB|Gi|kB|k|MB|M|GB|G)?$",
+    "A number of bytes: 500, 2KiB, 1MiB."
+);
 text_form!(Rate, RATE, r"^[0-9]+(\.[0-9]+)? */ *[smh]$", "Events per time: 50/s, 10/m.");
 text_form!(Ratio, RATIO, r"^[0-9]+(\.[0-9]+)?%?$", "A share of a whole: 80%, 0.8.");
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn text_round_trips(share in 0.0_f64..=1.0, rate in 0.0_f64..1e9, size: u64) {
+            prop_assert_eq!(Ratio(share).to_string().parse(), Ok(Ratio(share)));
+            prop_assert_eq!(Rate(rate).to_string().parse(), Ok(Rate(rate)));
+            prop_assert_eq!(Size(size).to_string().parse(), Ok(Size(size)));
+        }
+    }
 
     #[test]
     fn sizes() {
@@ -264,7 +291,8 @@ mod tests {
     fn ratios() {
         assert_eq!("80%".parse::<Ratio>().unwrap(), Ratio(0.8));
         assert_eq!("0.8".parse::<Ratio>().unwrap().to_string(), "80%");
-        assert_eq!("99.9%".parse::<Ratio>().unwrap().to_string(), "99.9%");
+        assert_eq!("99.9%".parse(), Ok(Ratio(0.999)));
+        assert_eq!(Ratio(0.999).to_string(), "99.9%");
         for text in ["101%", "1.5", "-1%", "NaN", "half"] {
             assert!(text.parse::<Ratio>().is_err(), "{text}");
         }

@@ -1,0 +1,151 @@
+//! What the keys of a scenario mean together: names that must exist, numbers that must fit each other,
+//! faults that would do nothing.
+//!
+//! All rules are tried, so that all findings are told at once. A rule that names something of Kubernetes or
+//! etcd says so where it is written.
+
+use crate::{
+    Scenario,
+    model::{Cluster, Expectation, Fault, Load, Metadata, Window},
+    path::Path,
+};
+
+mod bounds;
+mod cluster;
+mod etcd;
+mod expect;
+mod faults;
+mod load;
+mod names;
+mod selector;
+mod spans;
+mod webhook;
+
+pub use etcd::ETCD_RPCS;
+pub use expect::VERBS;
+
+/// Something in a scenario that has the right form but cannot be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where in the scenario.
+    pub path: Path,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Another part of the scenario that the finding rests on.
+    pub(crate) rests_on: Option<Path>,
+}
+
+/// The parts of a scenario that could be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Parts<'a> {
+    pub(crate) metadata: Option<&'a Metadata>,
+    pub(crate) cluster: Option<&'a Cluster>,
+    pub(crate) faults: Option<&'a [Fault]>,
+    pub(crate) load: Option<&'a Load>,
+    pub(crate) expect: Option<&'a [Expectation]>,
+}
+
+/// The findings so far.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+/// Checks a scenario that was made otherwise than by [`parse`](crate::parse), which checks what it reads.
+pub fn validate(scenario: &Scenario) -> Vec<Finding> {
+    validate_parts(&Parts::of(scenario))
+}
+
+/// Checks what is there.
+pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    let root = Path::root();
+    if let Some(metadata) = parts.metadata {
+        names::dns_label(&metadata.name, &root.key("metadata.name"), &mut findings);
+    }
+    if let Some(cluster) = parts.cluster {
+        cluster::check(cluster, &root.key("spec.cluster"), &mut findings);
+    }
+    if let Some(faults) = parts.faults {
+        faults::check(faults, parts.load, &root.key("spec.faults"), &mut findings);
+    }
+    if let Some(load) = parts.load {
+        load::check(load, &root.key("spec.load"), &mut findings);
+    }
+    if let Some(expect) = parts.expect {
+        expect::check(expect, parts, &root.key("spec.expect"), &mut findings);
+    }
+    findings.0
+}
+
+/// Entries of a list that a person wrote; what is compared with each other must not be endless.
+const MAX_ENTRIES: usize = 1000;
+
+/// The entries of a list that are checked; a finding if that is not all of them.
+fn limited<'a, T>(entries: &'a [T], at: &Path, findings: &mut Findings) -> &'a [T] {
+    let count = entries.len();
+    findings.require(
+        count <= MAX_ENTRIES,
+        at,
+        format!("has {count} entries, and {MAX_ENTRIES} are the limit"),
+    );
+    &entries[..count.min(MAX_ENTRIES)]
+}
+
+/// Checks a part of the run: it must not be empty, and load must be sent in it.
+fn window(window: Window, load: Option<&Load>, at: &Path, findings: &mut Findings) {
+    if window.from >= window.to {
+        findings.add(at, format!("ends at {} but begins at {}", window.to, window.from));
+    }
+    if let Some(load) = load.filter(|load| window.to > load.arrivals.duration) {
+        let length = load.arrivals.duration;
+        findings
+            .add(&at.key("to"), format!("lies after the end of load, which is sent for {length}"))
+            .help("times count from the start of load; end earlier or make `load.arrivals.for` longer");
+    }
+}
+
+// === impl Parts ===
+
+impl<'a> Parts<'a> {
+    /// All parts of a whole scenario.
+    pub(crate) fn of(scenario: &'a Scenario) -> Self {
+        Self {
+            metadata: Some(&scenario.metadata),
+            cluster: Some(&scenario.spec.cluster),
+            faults: Some(&scenario.spec.faults),
+            load: Some(&scenario.spec.load),
+            expect: Some(&scenario.spec.expect),
+        }
+    }
+}
+
+// === impl Findings ===
+
+impl Findings {
+    fn add(&mut self, at: &Path, message: impl Into<String>) -> &mut Finding {
+        let finding = Finding { path: at.clone(), message: message.into(), help: None, rests_on: None };
+        self.0.push_mut(finding)
+    }
+
+    /// Adds a finding unless `fine`.
+    fn require(&mut self, fine: bool, at: &Path, message: impl Into<String>) {
+        if !fine {
+            self.add(at, message);
+        }
+    }
+}
+
+// === impl Finding ===
+
+impl Finding {
+    fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn rests_on(&mut self, part: Path) -> &mut Self {
+        self.rests_on = Some(part);
+        self
+    }
+}

@@ -1,0 +1,380 @@
+//! Valid scenarios by chance.
+
+use std::collections::BTreeMap;
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use spangate_scenario::{
+    model::*,
+    units::{Bound, Duration, PerMillion, Rate, Ratio, Size},
+};
+
+/// Length of the load of every scenario, so that windows can be chosen to lie in it.
+const LENGTH: u64 = 60_000;
+
+/// Any valid scenario.
+pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
+    let spec = (any::<u64>(), cluster(), vec(fault(), 0..5), load()).prop_flat_map(
+        |(seed, cluster, faults, load)| {
+            let faults = named(faults);
+            let names = faults
+                .iter()
+                .map(|fault| (fault.name().to_owned(), matches!(fault, Fault::Sink(_))))
+                .collect();
+            let spec = move |expect| Spec {
+                seed,
+                cluster: cluster.clone(),
+                faults: faults.clone(),
+                load: load.clone(),
+                expect,
+            };
+            vec(expectation(names), 0..5).prop_map(spec)
+        },
+    );
+    (label(), option::of(text()), spec).prop_map(|(name, description, spec)| Scenario {
+        api_version: ApiVersion::V1Alpha1,
+        kind: ScenarioKind::Scenario,
+        metadata: Metadata { name, description },
+        spec,
+    })
+}
+
+/// Text with everything that YAML could take for something else.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{1,20}",
+        "[a-z: #'\"\n\t\\\\]{1,20}",
+        "\\PC{1,10}",
+        select(vec![
+            "yes", "null", "~", "1.37", "0x1f", "- a", "true", "*", "&a", "!x", "a: b", " ", "|", ">", "=",
+            "<<"
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
+fn label() -> impl Strategy<Value = String> {
+    "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"
+}
+
+/// From a microsecond to beyond an hour, with all units.
+fn duration() -> impl Strategy<Value = Duration> {
+    (1_u64..10_000_000_000).prop_map(|micros| std::time::Duration::from_micros(micros).into())
+}
+
+/// Neither none nor all.
+fn share() -> impl Strategy<Value = Ratio> {
+    (0.001_f64..0.999).prop_map(|share| Ratio::new(share).expect("within 0 and 1"))
+}
+
+fn bound<T: Clone + PartialOrd + std::fmt::Debug + 'static>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Bound<T>> {
+    use spangate_scenario::units::Comparison::{AtLeast, AtMost, Equal, Greater, Less, NotEqual};
+    let comparison = select(vec![Equal, NotEqual, Less, AtMost, Greater, AtLeast]);
+    (comparison, value, any::<bool>()).prop_map(|(comparison, value, within)| {
+        if within { Bound::Within(value.clone(), value) } else { Bound::One(comparison, value) }
+    })
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    (0..LENGTH).prop_flat_map(|from| {
+        (from + 1..=LENGTH)
+            .prop_map(move |to| Window { from: Duration::from_millis(from), to: Duration::from_millis(to) })
+    })
+}
+
+fn cluster() -> impl Strategy<Value = Cluster> {
+    let batch = (1_u64..100_000, option::of(2048_u32..10_000), option::of(1_u32..2048)).prop_map(
+        |(delay, queue, export)| BatchProcessor {
+            schedule_delay: Duration::from_millis(delay),
+            max_queue_size: queue,
+            max_export_batch_size: export,
+            export_timeout: None,
+        },
+    );
+    let sampling =
+        option::of((0_u32..=1_000_000).prop_map(|parts| PerMillion::new(parts).expect("at most a million")));
+    let maps = (vec(("[a-z-]{0,5}[a-z]", text()), 0..3), vec(("[A-Z][A-Za-z]{0,8}", any::<bool>()), 0..3));
+    ((20_u32..50, option::of(0_u32..9)), batch, sampling, maps, option::of(Just(EtcdTracing::default())))
+        .prop_map(|((minor, patch), batch, sampling_rate_per_million, (args, gates), tracing)| Cluster {
+            kubernetes: patch.map_or(format!("1.{minor}"), |patch| format!("1.{minor}.{patch}")),
+            tracing: Tracing { sampling_rate_per_million, batch },
+            api_server: ApiServer {
+                extra_args: args.into_iter().map(|(key, value)| (format!("x{key}"), value)).collect(),
+                feature_gates: gates.into_iter().collect(),
+                env: BTreeMap::new(),
+            },
+            etcd: Etcd { version: None, tracing },
+            ..Cluster::default()
+        })
+}
+
+fn delay() -> impl Strategy<Value = Delay> {
+    prop_oneof![
+        duration().prop_map(Delay::Fixed),
+        (duration(), duration()).prop_map(|(a, b)| Delay::Uniform { min: a.min(b), max: a.max(b) }),
+        (duration(), duration()).prop_map(|(mean, stddev)| Delay::Normal { mean, stddev }),
+        duration().prop_map(|mean| Delay::Exponential { mean }),
+        (duration(), 0.01_f64..100.0).prop_map(|(scale, shape)| Delay::Pareto { scale, shape }),
+    ]
+}
+
+fn status() -> impl Strategy<Value = GrpcStatus> {
+    select(vec![GrpcStatus::Cancelled, GrpcStatus::NotFound, GrpcStatus::Unavailable, GrpcStatus::DataLoss])
+}
+
+fn answer() -> impl Strategy<Value = WebhookAnswer> {
+    let patch = (text(), text()).prop_map(|(path, value)| {
+        let operation = [("op", "add".into()), ("path", path.into()), ("value", value.into())];
+        WebhookAnswer::Patch(vec![
+            operation.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        ])
+    });
+    prop_oneof![
+        Just(WebhookAnswer::Hold),
+        Just(WebhookAnswer::MalformedJson),
+        (400_u16..600, text()).prop_map(|(code, message)| WebhookAnswer::Deny(Deny { code, message })),
+        (400_u16..600).prop_map(|status| WebhookAnswer::Http(HttpFailure { status })),
+        patch,
+    ]
+}
+
+fn webhook() -> impl Strategy<Value = WebhookFault> {
+    let condition =
+        ("[a-z]{1,5}", "[a-z.]{1,20}").prop_map(|(name, expression)| MatchCondition { name, expression });
+    (answer(), option::of(delay()), 1_u8..=30, option::of(window()), share(), option::of(condition)).prop_map(
+        |(answer, delay, timeout_seconds, during, share, condition)| WebhookFault {
+            name: String::new(),
+            webhook_type: WebhookType::Mutating,
+            rules: vec![WebhookRule {
+                operations: vec![AdmissionOperation::Any],
+                resources: vec!["pods".to_owned(), "pods/status".to_owned()],
+                api_groups: vec![String::new(), "apps".to_owned()],
+                api_versions: vec!["*".to_owned()],
+            }],
+            failure_policy: FailurePolicy::Ignore,
+            timeout_seconds,
+            match_conditions: condition.into_iter().collect(),
+            reinvocation_policy: ReinvocationPolicy::IfNeeded,
+            delay,
+            answer,
+            share,
+            operations: vec![AdmissionOperation::Create],
+            resources: vec!["pods".to_owned()],
+            namespaces: vec!["a".to_owned()],
+            during,
+        },
+    )
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let etcd = (delay(), option::of(status()), option::of(window()), option::of("/[a-z/]{0,10}")).prop_map(
+        |(delay, status, during, key_prefix)| {
+            Fault::Etcd(EtcdFault {
+                name: String::new(),
+                rpc: "KV/Range".to_owned(),
+                key_prefix,
+                delay: Some(delay),
+                hold: HeldSide::Response,
+                status,
+                share: Ratio::one(),
+                during,
+            })
+        },
+    );
+    let does = prop_oneof![
+        Just(SinkMisbehaviour::Hang),
+        Just(SinkMisbehaviour::Away),
+        delay().prop_map(SinkMisbehaviour::Delay),
+        (status(), option::of(duration()))
+            .prop_map(|(status, retry_after)| SinkMisbehaviour::Refuse { status, retry_after }),
+        share().prop_map(|rejected| SinkMisbehaviour::PartialSuccess { rejected }),
+    ];
+    let sink = (does, window()).prop_map(|(does, during)| {
+        Fault::Sink(SinkFault { name: String::new(), does, during: Some(during) })
+    });
+    prop_oneof![webhook().prop_map(Fault::Webhook), etcd, sink]
+}
+
+/// Gives every fault a name of its own.
+fn named(mut faults: Vec<Fault>) -> Vec<Fault> {
+    for (index, fault) in faults.iter_mut().enumerate() {
+        let name = match fault {
+            Fault::Webhook(fault) => &mut fault.name,
+            Fault::Etcd(fault) => &mut fault.name,
+            Fault::Sink(fault) => &mut fault.name,
+        };
+        *name = format!("f{index}");
+    }
+    faults
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    let shape = select(vec![Shape::Constant, Shape::Poisson]);
+    ((1.0_f64..1000.0), shape, vec(entry(), 1..6), 1_u16..100, label()).prop_map(
+        |(rate, shape, mix, connections, namespace)| Load {
+            arrivals: Arrivals {
+                rate: Rate::per_second(rate).expect("finite"),
+                shape,
+                duration: Duration::from_millis(LENGTH),
+            },
+            mix,
+            namespace: format!("x{namespace}"),
+            objects: 10,
+            connections,
+            max_in_flight: 5,
+            timeout: Duration::from_secs(1),
+        },
+    )
+}
+
+fn entry() -> impl Strategy<Value = MixEntry> {
+    let resource = || select(Resource::ALL.to_vec());
+    let selector = || option::of(Just("a in (b, c),!d".to_owned()));
+    let create =
+        (resource(), 0_u64..200_000, "[a-z]{1,5}", "[a-z]{0,5}").prop_map(|(resource, size, key, value)| {
+            CreateOperation { resource, size: Size(size), labels: BTreeMap::from([(key, value)]) }
+        });
+    let operation = prop_oneof![
+        create.prop_map(|create| MixEntry { create: Some(create), ..MixEntry::default() }),
+        (resource(), option::of(text())).prop_map(|(resource, resource_version)| MixEntry {
+            get: Some(GetOperation { resource, resource_version }),
+            ..MixEntry::default()
+        }),
+        (resource(), option::of(1_u32..9), selector()).prop_map(|(resource, limit, label_selector)| {
+            MixEntry {
+                list: Some(ListOperation { resource, resource_version: None, limit, label_selector }),
+                ..MixEntry::default()
+            }
+        }),
+        (resource(), duration(), any::<bool>(), selector()).prop_map(
+            |(resource, duration, initial_events, label_selector)| MixEntry {
+                watch: Some(WatchOperation { resource, duration, initial_events, label_selector }),
+                ..MixEntry::default()
+            }
+        ),
+        (resource(), option::of(1_u32..=10)).prop_map(|(resource, objects)| MixEntry {
+            patch: Some(PatchOperation { resource, patch_type: PatchType::Json, objects }),
+            ..MixEntry::default()
+        }),
+        Just(MixEntry {
+            kubectl: Some(vec![KubectlStep::Apply, KubectlStep::Scale, KubectlStep::Delete]),
+            ..MixEntry::default()
+        }),
+    ];
+    let identity = select(vec![Identity::Admin, Identity::Unprivileged]);
+    let flag = select(vec![TraceFlag::Sampled, TraceFlag::Unsampled, TraceFlag::None]);
+    (operation, 1_u32..100, identity, flag).prop_map(|(entry, weight, identity, traceparent)| MixEntry {
+        weight: Weight(weight),
+        identity,
+        traceparent,
+        ..entry
+    })
+}
+
+fn text_match() -> impl Strategy<Value = TextMatch> {
+    prop_oneof![
+        text().prop_map(TextMatch::Equals),
+        text().prop_map(TextMatch::Prefix),
+        "[a-z]{1,5}[.*]?".prop_map(TextMatch::Regex),
+    ]
+}
+
+fn attributes() -> impl Strategy<Value = BTreeMap<String, AttributeMatch>> {
+    let matched = prop_oneof![
+        text().prop_map(AttributeMatch::Text),
+        any::<i64>().prop_map(AttributeMatch::Int),
+        any::<bool>().prop_map(AttributeMatch::Bool),
+        any::<bool>().prop_map(AttributeMatch::Exists),
+        text().prop_map(AttributeMatch::Prefix),
+        bound(-1e9_f64..1e9).prop_map(AttributeMatch::Number),
+    ];
+    proptest::collection::btree_map(text(), matched, 0..3)
+}
+
+fn selector() -> impl Strategy<Value = SpanSelector> {
+    let leaf = (text_match(), attributes(), option::of(bound(duration())), option::of(any::<bool>()))
+        .prop_map(|(name, attributes, duration, ours)| SpanSelector {
+            name: Some(name),
+            kind: Some(SpanKind::Client),
+            status: Some(SpanStatus::Error),
+            links: Some(LinkMatch::None),
+            attributes,
+            duration,
+            ours,
+            ..SpanSelector::default()
+        });
+    leaf.prop_recursive(3, 6, 2, |inner| {
+        (inner.clone(), inner, text_match()).prop_map(|(parent, not, event)| SpanSelector {
+            parent: Some(Box::new(parent)),
+            not: Some(Box::new(not)),
+            events: vec![EventMatch { name: event, attributes: BTreeMap::new() }],
+            ..SpanSelector::default()
+        })
+    })
+}
+
+fn percentiles() -> impl Strategy<Value = Percentiles> {
+    (bound(duration()), option::of(bound(duration()))).prop_map(|(p99, min)| Percentiles {
+        p99: Some(p99),
+        min,
+        ..Percentiles::default()
+    })
+}
+
+fn filter() -> impl Strategy<Value = RequestFilter> {
+    (select(vec!["create", "watchlist"]), option::of(bound(101_u64..599)), option::of(window())).prop_map(
+        |(verb, status, during)| RequestFilter {
+            verb: Some(verb.to_owned()),
+            resource: Some("pods".to_owned()),
+            status,
+            identity: Some(Identity::Unprivileged),
+            during,
+        },
+    )
+}
+
+/// An expectation about one of these faults; those of the sink are marked.
+fn expectation(faults: Vec<(String, bool)>) -> BoxedStrategy<Expectation> {
+    let count = || option::of(bound(1_u64..1_000_000));
+    let spans = (selector(), bound(1_u64..100), count(), option::of(percentiles()), attributes()).prop_map(
+        |(selector, count, per_request, duration, attributes)| {
+            Expectation::Spans(Spans {
+                selector,
+                count: Some(count),
+                per_request,
+                duration,
+                attributes,
+                cel: Some("span.name != ''".to_owned()),
+            })
+        },
+    );
+    let latency =
+        (filter(), percentiles()).prop_map(|(filter, is)| Expectation::Latency(Latency { filter, is }));
+    let phases = (filter(), option::of(percentiles()), bound(share())).prop_map(|(filter, is, share)| {
+        Expectation::Phases(Phases { filter, phase: "etcd KV/Txn".to_owned(), is, share: Some(share) })
+    });
+    let requests =
+        (filter(), bound(1_u64..100), option::of(bound(share()))).prop_map(|(filter, count, share)| {
+            Expectation::Requests(Requests { filter, count: Some(count), share })
+        });
+    let complete = (bound(1_u64..9), bound(1_u64..9)).prop_map(|(missing, orphans)| {
+        Expectation::Complete(Complete { missing, orphans, ..Complete::default() })
+    });
+    let free = prop_oneof![spans, latency, phases, requests, complete].boxed();
+    if faults.is_empty() {
+        return free;
+    }
+    let of_fault = (select(faults), duration(), share(), bound(share()), bound(duration())).prop_map(
+        |((fault, of_sink), within, share, explained, dark)| {
+            if of_sink {
+                Expectation::Recovery(Recovery { fault, dark: Some(dark), lost: Some(explained) })
+            } else if within.as_nanos() % 2 == 0 {
+                Expectation::Injected(Injected { fault, within, share })
+            } else {
+                Expectation::Blame(Blame { fault, share: explained })
+            }
+        },
+    );
+    prop_oneof![free, of_fault].boxed()
+}

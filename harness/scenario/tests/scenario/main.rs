@@ -1,0 +1,9 @@
+//! Scenario files from the outside: what is read, what is refused and where, and what is written back.
+
+mod diagnostics;
+mod form;
+mod generate;
+mod meaning;
+mod properties;
+mod schema;
+mod support;

@@ -1,0 +1,104 @@
+//! The JSON Schema agrees with what is read.
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use proptest::{prelude::*, sample::Index};
+use serde_json::{Value, json};
+use spangate_scenario::{parse, schema};
+
+use crate::{
+    generate, properties,
+    support::{LONG, SHORT},
+};
+
+static SCHEMA: LazyLock<Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&schema::scenario_schema()).expect("the schema is one"));
+
+fn short() -> Value {
+    serde_json::to_value(parse("short", SHORT).expect("it is valid")).expect("every scenario has a JSON form")
+}
+
+#[test]
+fn the_schema_is_a_schema() {
+    let schema = schema::scenario_schema();
+    jsonschema::meta::validate(&schema).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["title"], "Spangate scenario");
+    let text = schema::scenario_schema_text();
+    assert!(text.ends_with("}\n") && !text.ends_with("\n\n"));
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), schema);
+}
+
+#[test]
+fn what_is_read_is_accepted() {
+    for text in [SHORT, LONG] {
+        let tree = serde_json::to_value(parse("scenario", text).unwrap()).unwrap();
+        let wrong: Vec<_> = SCHEMA.iter_errors(&tree).map(|error| error.to_string()).collect();
+        assert_eq!(wrong, [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn an_entry_of_the_mix_has_exactly_one_operation() {
+    let with = |entry: Value| {
+        let mut tree = short();
+        tree["spec"]["load"]["mix"] = json!([entry]);
+        SCHEMA.is_valid(&tree)
+    };
+    assert!(with(json!({"get": {"resource": "pods"}})));
+    assert!(!with(json!({"get": {"resource": "pods"}, "list": {"resource": "pods"}})));
+    assert!(!with(json!({"weight": 3})));
+}
+
+#[test]
+fn unknown_keys_and_null_are_refused() {
+    let mut unknown = short();
+    unknown["spec"]["lod"] = json!({});
+    assert!(!SCHEMA.is_valid(&unknown));
+    let mut null = short();
+    null["metadata"]["description"] = Value::Null;
+    assert!(!SCHEMA.is_valid(&null));
+}
+
+/// Every key of every mapping says what it means, so that editors can show it.
+#[test]
+fn every_key_is_described() {
+    fn check(schema: &Value, path: &str) {
+        let structs = schema["properties"].as_object().into_iter().flatten();
+        for (key, property) in structs {
+            let is_tag = schema["properties"].as_object().is_some_and(|keys| keys.len() == 1);
+            let described =
+                property["description"].is_string() || is_tag && schema["description"].is_string();
+            assert!(described, "{path}.{key}");
+            check(property, &format!("{path}.{key}"));
+        }
+        for (index, form) in schema["oneOf"].as_array().into_iter().flatten().enumerate() {
+            check(form, &format!("{path}|{index}"));
+        }
+    }
+    let schema = schema::scenario_schema();
+    check(&schema, "Scenario");
+    for (name, definition) in schema["$defs"].as_object().unwrap() {
+        check(definition, name);
+    }
+}
+
+proptest! {
+    #![proptest_config(properties::config())]
+
+    #[test]
+    fn any_scenario_is_accepted(scenario in generate::scenario()) {
+        let tree = serde_json::to_value(&scenario).unwrap();
+        let wrong: Vec<_> = SCHEMA.iter_errors(&tree).map(|error| error.to_string()).collect();
+        prop_assert!(wrong.is_empty(), "{:?}", wrong);
+    }
+
+    #[test]
+    fn a_wrong_value_anywhere_is_refused(scenario in generate::scenario(), which: Index) {
+        let mut tree = serde_json::to_value(&scenario).unwrap();
+        let values = properties::values(&tree);
+        *properties::at(&mut tree, which.get(&values)) = json!([[]]);
+        prop_assert!(!SCHEMA.is_valid(&tree));
+    }
+}
