@@ -1,5 +1,7 @@
 //! The request ledger: what was sent, when, and what came back.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use spangate_scenario::model::Identity;
 use spangate_trace::{TraceContext, UnixNanos};
@@ -89,4 +91,25 @@ pub enum Verb {
     DeleteCollection,
     /// `/api`, `/apis`, `/openapi`, `/version`.
     Discovery,
+}
+
+// === impl Verb ===
+
+impl fmt::Display for Verb {
+    /// In lower case, as scenarios and reports name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::WatchList => "watchlist",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Apply => "apply",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+            Self::Discovery => "discovery",
+        })
+    }
 }

@@ -1,0 +1,134 @@
+//! Which object each command of a sequence works on.
+
+use spangate_scenario::model::{KubectlStep, Resource};
+
+use crate::{Arrival, object};
+
+/// One command with its object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Discovery of a cold kubectl.
+    Discovery,
+    /// `kubectl create`.
+    Create(Resource, String),
+    /// `kubectl apply -f`; the number makes its manifest differ from that of an earlier apply.
+    Apply(Resource, String, usize),
+    /// `kubectl get`.
+    Get(Resource),
+    /// `kubectl scale deployment`.
+    Scale(String),
+    /// `kubectl delete --wait`; `prepared` when the object is to exist before load starts.
+    Delete {
+        /// What is deleted.
+        resource: Resource,
+        /// Its name.
+        name: String,
+        /// Whether no earlier command of the sequence makes it.
+        prepared: bool,
+    },
+}
+
+/// Finds the object of each command.
+///
+/// `apply` and `delete` work on what the sequence made last, `scale` on the deployment that it made last.
+/// Without one, `apply` makes a deployment, `scale` takes one of those that exist before load starts, and
+/// `delete` a deployment that was prepared for it.
+pub(crate) fn commands(steps: &[KubectlStep], arrival: &Arrival, objects: u32) -> Vec<Command> {
+    let mut made: Vec<(Resource, String)> = Vec::new();
+    let new = |made: &mut Vec<(Resource, String)>, resource, step| {
+        made.push((resource, object::made(arrival.number, step)));
+        object::made(arrival.number, step)
+    };
+    let command = |(step, kind): (usize, &KubectlStep)| match kind {
+        KubectlStep::Discovery => Command::Discovery,
+        KubectlStep::CreateDeployment => {
+            Command::Create(Resource::Deployments, new(&mut made, Resource::Deployments, step))
+        }
+        KubectlStep::CreateConfigmap => {
+            Command::Create(Resource::Configmaps, new(&mut made, Resource::Configmaps, step))
+        }
+        KubectlStep::Apply => {
+            let (resource, name) = made
+                .last()
+                .cloned()
+                .unwrap_or_else(|| (Resource::Deployments, new(&mut made, Resource::Deployments, step)));
+            Command::Apply(resource, name, step)
+        }
+        KubectlStep::GetPods => Command::Get(Resource::Pods),
+        KubectlStep::GetDeployments => Command::Get(Resource::Deployments),
+        KubectlStep::Scale => {
+            let own = made.iter().rfind(|(resource, _)| *resource == Resource::Deployments);
+            Command::Scale(
+                own.map_or_else(|| object::pool(arrival.choose(objects)), |(_, name)| name.clone()),
+            )
+        }
+        KubectlStep::Delete => match made.pop() {
+            Some((resource, name)) => Command::Delete { resource, name, prepared: false },
+            None => Command::Delete {
+                resource: Resource::Deployments,
+                name: object::victim(arrival.number, step),
+                prepared: true,
+            },
+        },
+    };
+    steps.iter().enumerate().map(command).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use KubectlStep::{Apply, CreateConfigmap, CreateDeployment, Delete, GetPods, Scale};
+
+    use super::*;
+    use crate::testing::arrival;
+
+    fn of(steps: &[KubectlStep]) -> Vec<Command> {
+        commands(steps, &arrival(4), 1)
+    }
+
+    #[test]
+    fn commands_work_on_what_the_sequence_made() {
+        let name = "load-4-0".to_owned();
+        assert_eq!(
+            of(&[CreateDeployment, GetPods, Scale, Delete]),
+            [
+                Command::Create(Resource::Deployments, name.clone()),
+                Command::Get(Resource::Pods),
+                Command::Scale(name.clone()),
+                Command::Delete { resource: Resource::Deployments, name, prepared: false },
+            ]
+        );
+    }
+
+    #[test]
+    fn scale_looks_past_a_configmap_and_apply_does_not() {
+        assert_eq!(
+            of(&[CreateDeployment, CreateConfigmap, Scale, Apply])[2..],
+            [
+                Command::Scale("load-4-0".to_owned()),
+                Command::Apply(Resource::Configmaps, "load-4-1".to_owned(), 3),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_second_apply_changes_what_the_first_made() {
+        let name = "load-4-0".to_owned();
+        assert_eq!(
+            of(&[Apply, Apply]),
+            [
+                Command::Apply(Resource::Deployments, name.clone(), 0),
+                Command::Apply(Resource::Deployments, name, 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn without_an_object_of_its_own_a_command_takes_a_prepared_one() {
+        let delete = |step| Command::Delete {
+            resource: Resource::Deployments,
+            name: format!("victim-4-{step}"),
+            prepared: true,
+        };
+        assert_eq!(of(&[Scale, Delete, Delete]), [Command::Scale("pool-0".to_owned()), delete(1), delete(2)]);
+    }
+}

@@ -1,0 +1,62 @@
+//! `watch`: a watch that the server ends after the time that it was asked for.
+//!
+//! Closing it from this side would do as well for the client, but the API server ends a watch's span with
+//! the stream; a `timeoutSeconds` makes that a clean end with a status.
+
+use std::time::Duration;
+
+use http::Method;
+use spangate_scenario::model::WatchOperation;
+
+use crate::{Setting, Verb, request::Request, target::Target};
+
+/// One watch request.
+pub(crate) fn request(watch: &WatchOperation, setting: &Setting) -> Request {
+    let target = setting
+        .collection(watch.resource)
+        .query("watch", "true")
+        .query("timeoutSeconds", held(watch).as_secs().to_string())
+        .query_some("labelSelector", watch.label_selector.as_deref());
+    if watch.initial_events {
+        Request::new(Verb::WatchList, Method::GET, with_initial_events(target))
+    } else {
+        Request::new(Verb::Watch, Method::GET, target)
+    }
+}
+
+/// A watch that delivers the current state first, as client-go's reflector asks for it.
+pub(crate) fn with_initial_events(target: Target) -> Target {
+    target
+        .query("sendInitialEvents", "true")
+        .query("resourceVersionMatch", "NotOlderThan")
+        .query("allowWatchBookmarks", "true")
+}
+
+/// The time until the server ends the watch: whole seconds, and at least one, since zero would ask for the
+/// server's own default of half an hour and more.
+pub(crate) fn held(watch: &WatchOperation) -> Duration {
+    let up = u64::from(watch.duration.subsec_nanos() > 0);
+    Duration::from_secs((watch.duration.as_secs() + up).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use spangate_scenario::{model::Resource, units};
+
+    use super::*;
+    use crate::testing::setting;
+
+    #[test]
+    fn the_server_is_asked_to_end_the_watch_in_whole_seconds() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (2500, 3)] {
+            let watch = WatchOperation {
+                resource: Resource::Pods,
+                duration: units::Duration::from_millis(millis),
+                initial_events: false,
+                label_selector: None,
+            };
+            let expected = format!("/api/v1/namespaces/ns/pods?timeoutSeconds={seconds}&watch=true");
+            assert_eq!(request(&watch, &setting()).target, expected);
+        }
+    }
+}
