@@ -1,0 +1,69 @@
+# The commands of the README and of CI, with short names.
+set positional-arguments
+
+# List the recipes.
+default:
+    @just --list
+
+# Everything that CI runs.
+ci:
+    .ci/run
+
+# Compile quickly, without tests.
+check:
+    cargo check --workspace --all-targets
+
+# Format the code.
+fmt:
+    cargo fmt --all
+
+# Lint as CI does.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The whole suite; the first run on a machine builds kube-apiserver.
+test:
+    cargo test
+
+# The four leaf crates only: seconds, no control plane.
+test-leaf:
+    cargo test -p spangate-scenario -p spangate-trace -p spangate-sink -p spangate-inject -p spangate-load
+
+# The tests on a real control plane only.
+e2e *ARGS:
+    cargo test -p spangate-tests --test e2e -- "$@"
+
+# Run a scenario by its name.
+scenario NAME *ARGS:
+    cargo run --release -- run scenarios/{{NAME}}.yaml "${@:2}"
+
+# Write the generated files again.
+schemas:
+    cargo build -p spangate
+    target/debug/spangate schema scenario > schemas/scenario.schema.json
+    target/debug/spangate schema report > schemas/report.schema.json
+    target/debug/spangate schema reference > docs/scenario-reference.md
+
+# All benches.
+bench *ARGS:
+    cargo bench -p spangate-benches -- "$@"
+
+# The sink: spans per CPU second, loss at a fixed rate, walk against full decode.
+bench-sink *ARGS:
+    cargo bench -p spangate-benches --bench sink -- "$@"
+
+# The etcd proxy against a direct connection.
+bench-proxy *ARGS:
+    cargo bench -p spangate-benches --bench proxy -- "$@"
+
+# The API documentation.
+docs:
+    cargo doc --workspace --no-deps --open
+
+# Licences, advisories and duplicates (needs cargo-deny).
+deny:
+    cargo deny check
+
+# Fuzz a parser (needs cargo-fuzz and a nightly toolchain).
+fuzz TARGET *ARGS:
+    cargo +nightly fuzz run {{TARGET}} "${@:2}"
