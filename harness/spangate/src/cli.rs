@@ -115,7 +115,9 @@ pub fn main() -> Exit {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(CommandError::environment("cannot start the async runtime").because(error)),
+        Err(error) => {
+            return fail(CommandError::environment("cannot start the async runtime").because(error));
+        }
     };
     let outcome = runtime.block_on(async {
         let session = Session { global: cli.global, cancel: CancellationToken::new() };
@@ -144,7 +146,8 @@ async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandEr
 /// Ctrl-C and SIGTERM end a command in order; a second one ends it at once.
 async fn cancel_on_signal(cancel: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return;
     };
@@ -163,7 +166,9 @@ async fn cancel_on_signal(cancel: CancellationToken) {
 fn log(verbose: u8) {
     let default = match verbose {
         0 | 1 => "spangate=warn",
-        2 => "spangate=debug,spangate_cluster=debug,spangate_sink=debug,spangate_inject=debug,spangate_load=debug",
+        2 => {
+            "spangate=debug,spangate_cluster=debug,spangate_sink=debug,spangate_inject=debug,spangate_load=debug"
+        }
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SPANGATE_LOG")

@@ -12,7 +12,7 @@ pub mod exit;
 pub mod plan;
 pub mod report;
 pub mod run;
-mod saved;
+pub mod saved;
 mod selector;
 #[cfg(test)]
 mod testing;

@@ -81,7 +81,10 @@ impl Plan {
         if schedule.arrivals.is_empty() {
             let (rate, time) = (load.arrivals.rate, load.arrivals.duration);
             return Err(CommandError::usage(format!("the load of {} has no operation", path.display()))
-                .help(format!("{rate} for {time} came to nothing with seed {}: raise either", scenario.spec.seed)));
+                .help(format!(
+                    "{rate} for {time} came to nothing with seed {}: raise either",
+                    scenario.spec.seed
+                )));
         }
         let preparation = Preparation::new(load, &schedule);
         Ok(Self { scenario, text, path, schedule, preparation, seed_override: seed })
@@ -90,7 +93,8 @@ impl Plan {
     /// The programs that the scenario wants.
     pub fn wanted(&self, assets: &Assets) -> Result<(Wanted, Wanted), CommandError> {
         let cluster = &self.scenario.spec.cluster;
-        let wrong = |error| CommandError::usage("a version of the scenario cannot be understood").because(error);
+        let wrong =
+            |error| CommandError::usage("a version of the scenario cannot be understood").because(error);
         let api_server = assets.wanted_kube_apiserver(cluster).map_err(wrong)?;
         let kubernetes = assets
             .catalogue()
@@ -174,8 +178,11 @@ mod tests {
     use super::*;
 
     fn plan(seed: Option<u64>) -> Plan {
-        let loaded =
-            Loaded { scenario: crate::testing::scenario(), text: String::new(), path: "my scenario.yaml".into() };
+        let loaded = Loaded {
+            scenario: crate::testing::scenario(),
+            text: String::new(),
+            path: "my scenario.yaml".into(),
+        };
         Plan::new(loaded, seed).unwrap()
     }
 

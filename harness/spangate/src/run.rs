@@ -67,7 +67,8 @@ pub async fn run(
     let start = Instant::now();
     let failed = |error| CommandError::environment("the directory of the run cannot be used").because(error);
     let time = began.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let directory = RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time).map_err(failed)?;
+    let directory =
+        RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time).map_err(failed)?;
     directory.write(RunDirectory::SCENARIO, &plan.text).map_err(failed)?;
     directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(failed)?;
     let repeat = format!("#!/bin/sh\nexec {}\n", plan.repeat());
@@ -80,7 +81,8 @@ pub async fn run(
         started = Environment::start(&plan, &assets, &directory, &notes, &events) => started?,
         () = cancel.cancelled() => return Err(CommandError::interrupted()),
     };
-    let mut run = Run { plan: &plan, environment: &environment, clock: notes.clock, events: &events, cancel: &cancel };
+    let mut run =
+        Run { plan: &plan, environment: &environment, clock: notes.clock, events: &events, cancel: &cancel };
     let outcome = tokio::select! {
         outcome = run.carry_out(&directory, &ledgers) => outcome,
         broken = environment.broken() => Err(broken),
@@ -140,7 +142,11 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// Prepares, arms, sends, waits and disarms.
-    async fn carry_out(&mut self, directory: &RunDirectory, ledgers: &Ledgers) -> Result<Facts, CommandError> {
+    async fn carry_out(
+        &mut self,
+        directory: &RunDirectory,
+        ledgers: &Ledgers,
+    ) -> Result<Facts, CommandError> {
         let (plan, environment, events) = (self.plan, self.environment, self.events);
         let (endpoint, ca_pem, admin, unprivileged) = environment.target();
         let engine = Engine::new(EngineConfig {
@@ -156,15 +162,15 @@ impl Run<'_> {
         })
         .map_err(|error| CommandError::environment("the load cannot reach the API server").because(error))?;
         events.step(Step::Prepare);
-        engine
-            .prepare()
-            .await
-            .map_err(|error| CommandError::environment("the objects of the load cannot be made").because(error))?;
+        engine.prepare().await.map_err(|error| {
+            CommandError::environment("the objects of the load cannot be made").because(error)
+        })?;
         if let Some(webhooks) = &environment.webhooks {
             events.step(Step::Faults);
             let registered = environment.administrator.register(webhooks).await;
-            registered
-                .map_err(|error| CommandError::environment("the webhooks cannot be registered").because(error))?;
+            registered.map_err(|error| {
+                CommandError::environment("the webhooks cannot be registered").because(error)
+            })?;
         }
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
@@ -188,7 +194,9 @@ impl Run<'_> {
         drop(counting);
         if let Some(webhooks) = &environment.webhooks {
             let removed = environment.administrator.unregister(webhooks).await;
-            removed.map_err(|error| CommandError::environment("the webhooks cannot be removed").because(error))?;
+            removed.map_err(|error| {
+                CommandError::environment("the webhooks cannot be removed").because(error)
+            })?;
         }
         tracing::debug!(directory = %directory.path().display(), "the load is over");
         let stats = environment.sink.store().stats();
@@ -219,7 +227,13 @@ impl Run<'_> {
     }
 
     /// Misbehaves from `from` to `to`, then waits until spans come again.
-    async fn outage(&self, fault: String, misbehaviour: Misbehaviour, from: UnixNanos, to: UnixNanos) -> Outage {
+    async fn outage(
+        &self,
+        fault: String,
+        misbehaviour: Misbehaviour,
+        from: UnixNanos,
+        to: UnixNanos,
+    ) -> Outage {
         let sink = &self.environment.sink;
         sleep_until(&self.clock, from).await;
         sink.misbehave(Some(misbehaviour));

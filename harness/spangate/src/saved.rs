@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Opens the directory that the user names, or else the newest run.
-pub(crate) fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
+pub fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
     let opened = match from {
         Some(path) => RunDirectory::open(path),
         None => RunDirectory::latest(Path::new(RunDirectory::ROOT)),
@@ -25,9 +25,8 @@ pub(crate) fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
 }
 
 /// Reads the evidence of a run; `scenario` replaces the one that it ran.
-pub(crate) fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evidence, CommandError> {
-    let unreadable =
-        |error| CommandError::environment("the saved run cannot be read").because(error);
+pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evidence, CommandError> {
+    let unreadable = |error| CommandError::environment("the saved run cannot be read").because(error);
     let scenario = match scenario {
         Some(scenario) => scenario,
         None => {
@@ -41,7 +40,8 @@ pub(crate) fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Resu
     let requests = directory.read_lines(RunDirectory::REQUESTS).map_err(unreadable)?;
     let injections = directory.read_lines(RunDirectory::INJECTIONS).map_err(unreadable)?;
     let facts: Facts = directory.read_json(RunDirectory::FACTS).map_err(unreadable)?;
-    let store = capture_file::read(&directory.file(RunDirectory::CAPTURE))
-        .map_err(|error| CommandError::environment("the capture of the saved run cannot be read").because(error))?;
+    let store = capture_file::read(&directory.file(RunDirectory::CAPTURE)).map_err(|error| {
+        CommandError::environment("the capture of the saved run cannot be read").because(error)
+    })?;
     Ok(Evidence::new(scenario, requests, injections, store.snapshot(), facts))
 }

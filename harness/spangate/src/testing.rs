@@ -115,10 +115,20 @@ impl Run {
         add("etcdserverpb.KV/Txn", 10, 9, Kind::Client, at + 100_000, at + etcd + 100_000);
         let end = at + etcd + MS;
         add("Create", 6, 5, Kind::Internal, start + 500_000, end - 60_000);
-        for (name, id, parent) in
-            [("authorization", 5, 4), ("priorityandfairness", 4, 3), ("constrainedimpersonation", 3, 2), ("audit", 2, 1)]
-        {
-            add(name, id, parent, Kind::Internal, start + u64::from(id) * 10_000, end - u64::from(id) * 10_000);
+        for (name, id, parent) in [
+            ("authorization", 5, 4),
+            ("priorityandfairness", 4, 3),
+            ("constrainedimpersonation", 3, 2),
+            ("audit", 2, 1),
+        ] {
+            add(
+                name,
+                id,
+                parent,
+                Kind::Internal,
+                start + u64::from(id) * 10_000,
+                end - u64::from(id) * 10_000,
+            );
         }
         add("POST /api/v1/namespaces/{:namespace}/configmaps", 1, 0x99, Kind::Server, start, end);
         if webhook > 0 {
@@ -133,7 +143,15 @@ impl Run {
                 namespace: "spangate-load".to_owned(),
                 name: format!("cm-{i}"),
             };
-            self.inject(SLOW_WEBHOOK, i, TraceContext { span_id: SpanId::new([8; 8]), ..sent }, target, received, webhook, 0);
+            self.inject(
+                SLOW_WEBHOOK,
+                i,
+                TraceContext { span_id: SpanId::new([8; 8]), ..sent },
+                target,
+                received,
+                webhook,
+                0,
+            );
         }
         if i.is_multiple_of(3) {
             let target = Target::Etcd { rpc: "KV/Txn".to_owned(), key: format!("/registry/configmaps/{i}") };
@@ -152,7 +170,16 @@ impl Run {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call notes one entry of the ledger")]
-    fn inject(&mut self, fault: &str, call: u64, parent: TraceContext, target: Target, received: u64, held: u64, rest: u64) {
+    fn inject(
+        &mut self,
+        fault: &str,
+        call: u64,
+        parent: TraceContext,
+        target: Target,
+        received: u64,
+        held: u64,
+        rest: u64,
+    ) {
         self.injections.push(Injection {
             fault: fault.to_owned(),
             call,
@@ -254,7 +281,8 @@ impl Run {
 
     /// Only the requests that a fault touched.
     pub(crate) fn only_touched_by(mut self, fault: &str) -> Self {
-        let touched: Vec<u64> = self.injections.iter().filter(|it| it.fault == fault).map(|it| it.call).collect();
+        let touched: Vec<u64> =
+            self.injections.iter().filter(|it| it.fault == fault).map(|it| it.call).collect();
         self.requests.retain(|request| touched.contains(&request.arrival));
         self
     }
@@ -265,4 +293,3 @@ pub(crate) fn scenario() -> Scenario {
     let text = include_str!("testing/scenario.yaml");
     spangate_scenario::parse("scenario.yaml", text).expect("the scenario of the tests is valid")
 }
-

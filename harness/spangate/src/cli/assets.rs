@@ -86,7 +86,12 @@ fn list(assets: &Assets, session: &Session) -> Result<Exit, CommandError> {
     print(&out).map(|()| Exit::Pass)
 }
 
-async fn fetch(assets: Assets, args: FetchArgs, build: bool, session: &Session) -> Result<Exit, CommandError> {
+async fn fetch(
+    assets: Assets,
+    args: FetchArgs,
+    build: bool,
+    session: &Session,
+) -> Result<Exit, CommandError> {
     let all = [Name::Etcd, Name::KubeApiserver];
     let names = if args.components.is_empty() { all.to_vec() } else { args.components };
     let (events, mut stream) = Events::channel();
@@ -104,7 +109,14 @@ async fn fetch(assets: Assets, args: FetchArgs, build: bool, session: &Session) 
             Name::KubeApiserver => Component::KubeApiserver,
             Name::Etcd => Component::Etcd,
         };
-        match environment::fetch(&assets, wanted(&assets, component, args.version.as_deref())?, build, &events).await {
+        match environment::fetch(
+            &assets,
+            wanted(&assets, component, args.version.as_deref())?,
+            build,
+            &events,
+        )
+        .await
+        {
             Ok(one) => found.push(one),
             Err(error) => {
                 failure = Some(error);

@@ -26,9 +26,9 @@ pub(super) fn run(args: &CheckArgs, session: &Session) -> Result<Exit, CommandEr
     let scenario = args.file.as_deref().map(read_scenario).transpose()?.map(|loaded| loaded.scenario);
     let directory = saved::open(args.from.from.as_deref())?;
     let evidence = saved::read(&directory, scenario)?;
-    let report: Report = directory
-        .read_json(RunDirectory::REPORT)
-        .map_err(|error| CommandError::environment("the report of the saved run cannot be read").because(error))?;
+    let report: Report = directory.read_json(RunDirectory::REPORT).map_err(|error| {
+        CommandError::environment("the report of the saved run cannot be read").because(error)
+    })?;
     let verdicts = verdict::judge(&evidence);
     let report = Report { status: overall(&verdicts), verdicts, ..report };
     match session.global.output {

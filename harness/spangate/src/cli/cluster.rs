@@ -105,10 +105,7 @@ async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, Comman
 async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluster, CommandError> {
     let cluster = Cluster {
         kubernetes: args.kubernetes.clone(),
-        tracing: Tracing {
-            sampling_rate_per_million: args.sampling_rate_per_million,
-            ..Tracing::default()
-        },
+        tracing: Tracing { sampling_rate_per_million: args.sampling_rate_per_million, ..Tracing::default() },
         ..Cluster::default()
     };
     let assets = Assets::new(AssetsEnv::from_process());
@@ -149,7 +146,11 @@ fn list(clusters: &[PlayCluster], session: &Session) -> Result<Exit, CommandErro
 }
 
 fn kubeconfig(cluster: &PlayCluster) -> String {
-    cluster.state.kubeconfig.as_ref().map_or_else(|| "(starting)".to_owned(), |path| path.display().to_string())
+    cluster
+        .state
+        .kubeconfig
+        .as_ref()
+        .map_or_else(|| "(starting)".to_owned(), |path| path.display().to_string())
 }
 
 fn view(cluster: &PlayCluster) -> serde_json::Value {

@@ -40,7 +40,11 @@ pub(super) fn run(args: &PhasesArgs, session: &Session) -> Result<Exit, CommandE
     let mut out = String::new();
     for table in &tables {
         let _ = writeln!(out, "{} (n={})", table.operation, table.n);
-        let _ = writeln!(out, "  {:32} {:>8} {:>8} {:>8} {:>8} {:>7}", "phase", "mean", "p50", "p90", "p99", "share");
+        let _ = writeln!(
+            out,
+            "  {:32} {:>8} {:>8} {:>8} {:>8} {:>7}",
+            "phase", "mean", "p50", "p90", "p99", "share"
+        );
         for phase in &table.phases {
             let _ = writeln!(
                 out,

@@ -48,7 +48,8 @@ fn evidence(verdict: &Verdict) -> String {
         .checks
         .iter()
         .map(|check| {
-            let bound = if check.bound.is_empty() { String::new() } else { format!(", expected {}", check.bound) };
+            let bound =
+                if check.bound.is_empty() { String::new() } else { format!(", expected {}", check.bound) };
             let interval = check.interval.as_ref().map(|i| format!(", {i}")).unwrap_or_default();
             format!("{}: {}{bound}{interval}, n = {}", check.what, check.observed, check.n)
         })

@@ -38,7 +38,8 @@ pub fn summary(report: &Report, style: Style) -> String {
             let _ = write!(sent, ", {count} {what}");
         }
     }
-    let lag = text::signed(i64::try_from(report.facts.generator.start_lag_p99_us * 1_000).unwrap_or(i64::MAX));
+    let lag =
+        text::signed(i64::try_from(report.facts.generator.start_lag_p99_us * 1_000).unwrap_or(i64::MAX));
     line(&mut out, &format!("{sent}; start lag p99 {lag}; {} spans stored", report.facts.sink.stored));
     out
 }

@@ -30,7 +30,7 @@ pub(super) struct Administrator {
 /// Why the API server could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SetupError {
+pub(super) enum SetupError {
     /// The kubeconfig that we wrote ourselves is wrong.
     #[error("cannot use the kubeconfig of the control plane")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
@@ -92,9 +92,11 @@ impl Administrator {
         for configuration in &configurations {
             let action = "register the webhooks";
             if is_mutating(configuration) {
-                self.create_cluster_wide(&typed::<MutatingWebhookConfiguration>(configuration)?, action).await?;
+                self.create_cluster_wide(&typed::<MutatingWebhookConfiguration>(configuration)?, action)
+                    .await?;
             } else {
-                self.create_cluster_wide(&typed::<ValidatingWebhookConfiguration>(configuration)?, action).await?;
+                self.create_cluster_wide(&typed::<ValidatingWebhookConfiguration>(configuration)?, action)
+                    .await?;
             }
         }
         let (mutating, validating) = (
@@ -109,7 +111,8 @@ impl Administrator {
         loop {
             api.create(&dry_run, &canary).await.map_err(failed("call the webhooks once"))?;
             let calls = *canaries.borrow();
-            let (mutating, validating) = (!mutating || calls.mutating > 0, !validating || calls.validating > 0);
+            let (mutating, validating) =
+                (!mutating || calls.mutating > 0, !validating || calls.validating > 0);
             if mutating && validating {
                 return Ok(());
             }

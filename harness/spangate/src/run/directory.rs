@@ -73,7 +73,11 @@ impl RunDirectory {
     /// A directory that an earlier run left.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let facts = path.join(Self::FACTS);
-        File::open(&facts).map_err(|source| DirectoryError { action: "find the facts of a run in", path: facts, source })?;
+        File::open(&facts).map_err(|source| DirectoryError {
+            action: "find the facts of a run in",
+            path: facts,
+            source,
+        })?;
         Ok(Self(path.to_owned()))
     }
 
@@ -114,7 +118,8 @@ impl RunDirectory {
 
     /// Writes an artefact as pretty JSON.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), DirectoryError> {
-        let mut text = serde_json::to_string_pretty(value).map_err(|error| self.invalid(name, error.into()))?;
+        let mut text =
+            serde_json::to_string_pretty(value).map_err(|error| self.invalid(name, error.into()))?;
         text.push('\n');
         self.write(name, &text)
     }

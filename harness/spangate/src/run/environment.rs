@@ -10,7 +10,8 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::{
-    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Wanted, pki, progress,
+    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Wanted, pki,
+    progress,
 };
 use spangate_inject::{
     EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
@@ -67,12 +68,16 @@ pub(super) struct Notes {
 }
 
 /// Finds a binary, or else downloads or builds it (`build`: builds it in any case).
-pub(crate) async fn fetch(assets: &Assets, wanted: Wanted, build: bool, events: &Events) -> Result<Found, CommandError> {
+pub(crate) async fn fetch(
+    assets: &Assets,
+    wanted: Wanted,
+    build: bool,
+    events: &Events,
+) -> Result<Found, CommandError> {
     let (assets, to) = (assets.clone(), forward(events));
     let name = wanted.component.to_string();
-    let fetched = tokio::task::spawn_blocking(move || match build {
-        true => assets.ensure(&wanted, &to),
-        false => assets.ensure(&wanted, &to),
+    let fetched = tokio::task::spawn_blocking(move || {
+        if build { assets.build(&wanted, &to) } else { assets.ensure(&wanted, &to) }
     });
     match fetched.await {
         Ok(found) => found
@@ -92,9 +97,10 @@ fn forward(events: &Events) -> impl Fn(progress::Event) + Send + Sync + use<> {
             Told::Downloading { done, total: Some(total), .. } => {
                 Event::Progress { what: text, done: Some((done, total)) }
             }
-            Told::Looking { .. } | Told::Building { .. } | Told::Downloading { .. } | Told::Starting { .. } => {
-                Event::Progress { what: text, done: None }
-            }
+            Told::Looking { .. }
+            | Told::Building { .. }
+            | Told::Downloading { .. }
+            | Told::Starting { .. } => Event::Progress { what: text, done: None },
             _ => Event::Note(text),
         });
     }
@@ -135,9 +141,11 @@ impl Environment {
         let tell = forward(events);
         let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started)?;
         let proxy = proxy(plan, &etcd, notes).await?;
-        let etcd_url = proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
-        let api_server =
-            LocalApiServer::start(&config.api_server_config(&etcd_url), &pki, &tell).await.map_err(not_started)?;
+        let etcd_url =
+            proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
+        let api_server = LocalApiServer::start(&config.api_server_config(&etcd_url), &pki, &tell)
+            .await
+            .map_err(not_started)?;
 
         events.step(Step::Tracing);
         let setup = |error| CommandError::environment("the API server cannot be used").because(error);
@@ -240,7 +248,11 @@ fn component(found: &Found) -> Component {
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Starts the proxy in front of etcd, if a fault needs it.
-async fn proxy(plan: &Plan, etcd: &LocalEtcd, notes: &Notes) -> Result<Option<EtcdProxyHandle>, CommandError> {
+async fn proxy(
+    plan: &Plan,
+    etcd: &LocalEtcd,
+    notes: &Notes,
+) -> Result<Option<EtcdProxyHandle>, CommandError> {
     let faults: Vec<EtcdFault> = plan
         .scenario
         .spec
@@ -260,7 +272,9 @@ async fn proxy(plan: &Plan, etcd: &LocalEtcd, notes: &Notes) -> Result<Option<Et
         listen: LOOPBACK,
     };
     let started = EtcdProxy::start(config).await;
-    started.map(Some).map_err(|error| CommandError::environment("the etcd proxy does not start").because(error))
+    started
+        .map(Some)
+        .map_err(|error| CommandError::environment("the etcd proxy does not start").because(error))
 }
 
 /// Starts the webhook server, if a fault needs it. It is registered later.
@@ -286,7 +300,9 @@ async fn webhooks(plan: &Plan, pki: &Pki, notes: &Notes) -> Result<Option<Webhoo
         listen: LOOPBACK,
     };
     let started = WebhookServer::start(config).await;
-    started.map(Some).map_err(|error| CommandError::environment("the webhook server does not start").because(error))
+    started
+        .map(Some)
+        .map_err(|error| CommandError::environment("the webhook server does not start").because(error))
 }
 
 /// Sends probes until the span of one is in the sink: a server that is ready need not be exporting.
@@ -325,12 +341,15 @@ async fn first_span(
     let said: Vec<&str> =
         log.lines().filter(|line| line.contains("traces export") || line.contains("racing")).collect();
     let said = said.iter().rev().take(5).rev().copied().collect::<Vec<_>>().join("\n");
-    Err(CommandError::environment(format!("the API server exports no spans: none came within {} s", limit.as_secs()))
-        .help(if said.is_empty() {
-            "its log says nothing about tracing; was its tracing configuration replaced by extraArgs?".to_owned()
-        } else {
-            format!("its log says about tracing:\n{said}")
-        }))
+    Err(CommandError::environment(format!(
+        "the API server exports no spans: none came within {} s",
+        limit.as_secs()
+    ))
+    .help(if said.is_empty() {
+        "its log says nothing about tracing; was its tracing configuration replaced by extraArgs?".to_owned()
+    } else {
+        format!("its log says about tracing:\n{said}")
+    }))
 }
 
 /// Waits for `time`, and not at all when it has passed.

@@ -15,7 +15,7 @@ use crate::event::{Event, Reporter};
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 /// Writes both ledgers.
-pub struct Recorder {
+pub(super) struct Recorder {
     requests: BufWriter<File>,
     injections: BufWriter<File>,
     flushed: Instant,
@@ -26,7 +26,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Opens both ledgers in the directory of the run.
-    pub fn create(directory: &RunDirectory) -> io::Result<Self> {
+    pub(super) fn create(directory: &RunDirectory) -> io::Result<Self> {
         let open = |name| File::create(directory.file(name)).map(BufWriter::new);
         Ok(Self {
             requests: open(RunDirectory::REQUESTS)?,
@@ -37,7 +37,7 @@ impl Recorder {
     }
 
     /// Writes what is left; an error if anything could not be written, now or earlier.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<()> {
         match self.failure.take() {
             Some(error) => Err(error),
             None => self.flush(),

@@ -27,7 +27,8 @@ pub(super) fn judge(expect: &Blame, case: &Case<'_>) -> Verdict {
         return verdict;
     };
     let Some(phase) = phase(&faults[number]) else {
-        verdict.undecided(format!("{} acts outside of requests: no phase of theirs is its own", expect.fault));
+        verdict
+            .undecided(format!("{} acts outside of requests: no phase of theirs is its own", expect.fault));
         return verdict;
     };
     let observations = observations(case);
@@ -49,8 +50,11 @@ pub(super) fn judge(expect: &Blame, case: &Case<'_>) -> Verdict {
     };
     let time = |nanos: f64| text::signed(nanos.round() as i64);
     verdict.check(
-        Check::told("mean excess of a touched request", time(found.excess.value), n)
-            .with_interval(format!("{} to {} (95%)", time(found.excess.low), time(found.excess.high))),
+        Check::told("mean excess of a touched request", time(found.excess.value), n).with_interval(format!(
+            "{} to {} (95%)",
+            time(found.excess.low),
+            time(found.excess.high)
+        )),
     );
     let accused = found.accused.to_string();
     verdict.check(Check::bound("accused", accused, phase.to_string(), n, found.accused == phase));

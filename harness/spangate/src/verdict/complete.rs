@@ -13,7 +13,9 @@ pub(super) fn judge(expect: &Complete, case: &Case<'_>) -> Verdict {
     let mut verdict = Verdict::new("complete");
     let found = account(case);
     if found.demanded + found.forbidden == 0 {
-        verdict.undecided("nothing follows from any request of the ledger: none had to be traced or must not be");
+        verdict.undecided(
+            "nothing follows from any request of the ledger: none had to be traced or must not be",
+        );
         return verdict;
     }
     for (what, bound, traces, n) in [

@@ -57,7 +57,11 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
         verdict.example(*first);
     }
     if calls.untraced > 0 {
-        verdict.check(Check::told("calls without a sampled trace", calls.untraced.to_string(), calls.untraced));
+        verdict.check(Check::told(
+            "calls without a sampled trace",
+            calls.untraced.to_string(),
+            calls.untraced,
+        ));
     }
     judge_differences(expect, differences, &mut verdict);
     verdict
@@ -214,7 +218,9 @@ impl<'a> Shape<'a> {
             .iter()
             .enumerate()
             .filter(|(_, row)| row.name == parent && row.start >= case.facts.load_start)
-            .filter(|(index, _)| capture.span(*index).text(contract::WEBHOOK_ATTRIBUTE) == Some(wanted.as_str()))
+            .filter(|(index, _)| {
+                capture.span(*index).text(contract::WEBHOOK_ATTRIBUTE) == Some(wanted.as_str())
+            })
             .map(|(_, row)| (row.trace_id, row.span_id))
             .collect();
         rows.iter()

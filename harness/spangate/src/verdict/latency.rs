@@ -27,7 +27,11 @@ pub(super) fn judge(expect: &Latency, case: &Case<'_>) -> Verdict {
         verdict.undecided(reason);
     }
     if verdict.status != super::Status::Pass {
-        times.iter().rev().filter_map(|(_, request)| request.sent).for_each(|sent| verdict.example(sent.trace_id));
+        times
+            .iter()
+            .rev()
+            .filter_map(|(_, request)| request.sent)
+            .for_each(|sent| verdict.example(sent.trace_id));
     }
     verdict
 }
@@ -85,11 +89,8 @@ pub(super) fn percentiles(bounds: &Percentiles, sorted: &[u64], verdict: &mut Ve
         return;
     }
     for (name, quantile, bound) in each(bounds) {
-        let needed = if quantile > 0.0 && quantile < 1.0 {
-            (1.0 / (1.0 - quantile)).round() as usize
-        } else {
-            1
-        };
+        let needed =
+            if quantile > 0.0 && quantile < 1.0 { (1.0 / (1.0 - quantile)).round() as usize } else { 1 };
         let Some(value) = stats::quantile(sorted, quantile) else { continue };
         let value = std::time::Duration::from_nanos(*value);
         let holds = bound.holds(&Duration::from(value));

@@ -63,9 +63,9 @@ pub(super) fn of_requests<'c>(case: &'c Case<'_>) -> impl Iterator<Item = (&'c R
     case.requests.iter().filter_map(move |request| {
         let sent = request.sent.filter(|sent| sent.sampled)?;
         let trace = case.index.by_trace(sent.trace_id)?;
-        let server = trace
-            .rows()
-            .find(|row| contract::is_server_span(&case.capture, &rows[*row]) && rows[*row].parent == sent.span_id)?;
+        let server = trace.rows().find(|row| {
+            contract::is_server_span(&case.capture, &rows[*row]) && rows[*row].parent == sent.span_id
+        })?;
         Some((request, phases.of(server)))
     })
 }
@@ -128,6 +128,9 @@ mod tests {
 
     #[test]
     fn without_traces_nothing_is_decided() {
-        assert_eq!(judge(&share(">= 0"), &Case::new(&Run::of_creates(0).evidence())).status, Status::Inconclusive);
+        assert_eq!(
+            judge(&share(">= 0"), &Case::new(&Run::of_creates(0).evidence())).status,
+            Status::Inconclusive
+        );
     }
 }

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn nothing_can_be_said_of_no_span() {
-        let mut expect = Spans { cel: Some("true".to_owned()), ..webhook_calls() };
+        let mut expect = Spans { cel: Some("span.name != ''".to_owned()), ..webhook_calls() };
         expect.selector.name = Some(TextMatch::Equals("no such span".to_owned()));
         assert_eq!(status(&expect, Run::of_creates(40)), Status::Inconclusive);
     }

@@ -1,0 +1,214 @@
+//! The command as a user meets it: exit codes, messages, and what is left when it is ended.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Tests that start a control plane go one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+const SMOKE: &str = include_str!("cli/smoke.yaml");
+const MISTAKES: &str = include_str!("cli/mistakes.yaml");
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spangate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_spangate"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A directory of the test's own with a scenario in it.
+fn with_scenario(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("scenario.yaml");
+    fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn help_names_every_exit_code() {
+    let output = output(spangate().arg("--help"));
+    assert_eq!(output.status.code(), Some(0));
+    for code in
+        ["0 pass", "1 an", "2 usage", "3 the", "4 inconclusive", "5 regression", "70 a bug", "130 int"]
+    {
+        assert!(text(&output).contains(code), "{code}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    for args in [&["frobnicate"][..], &["run"], &["run", "no-such-file.yaml"], &["show"], &["schema", "no"]] {
+        let output = output(spangate().args(args));
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output));
+    }
+}
+
+/// Scenario: a file with five mistakes of different kinds is validated.
+/// Guarantees: all of them are told at once, each with its place, and nothing is started.
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once() {
+    let (_dir, path) = with_scenario(MISTAKES);
+    let output = output(spangate().args(["validate", "--output", "json"]).arg(&path));
+    assert_eq!(output.status.code(), Some(2));
+    let files: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let lines: Vec<u64> = files[0]["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["line"].as_u64().unwrap())
+        .collect();
+    assert_eq!(lines, [3, 9, 11, 14, 17], "{files:#}");
+    assert!(text(&output).contains("did you mean"), "{files:#}");
+}
+
+/// Scenario: schemas and reference are generated again.
+/// Guarantees: the committed files are what the code says.
+#[test]
+fn generated_files_are_fresh() {
+    for (of, file) in [
+        ("scenario", "schemas/scenario.schema.json"),
+        ("report", "schemas/report.schema.json"),
+        ("reference", "docs/scenario-reference.md"),
+    ] {
+        let output = output(spangate().args(["schema", of]));
+        let committed = fs::read(root().join(file)).unwrap();
+        assert!(output.stdout == committed, "{file} is stale: run `just schemas`");
+    }
+}
+
+/// Scenario: kube-apiserver is a program that ends at once.
+/// Guarantees: exit code 3, and a message that says which program and why.
+#[test]
+fn a_control_plane_that_cannot_be_had_is_exit_code_3() {
+    let _alone = alone();
+    let (dir, path) = with_scenario(SMOKE);
+    let mut command = spangate();
+    command.args(["run", "--kube-apiserver", "/bin/false", "--out"]).arg(dir.path()).arg(&path);
+    let output = output(&mut command);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("kube-apiserver"), "{}", text(&output));
+}
+
+/// Scenario: the harness is ended by SIGKILL in the middle of a run, then the same scenario is run again.
+/// Guarantees: etcd and kube-apiserver end with it, and the next run passes.
+#[test]
+fn kill_9_leaves_no_process_and_the_next_run_passes() {
+    let _alone = alone();
+    let (dir, path) = with_scenario(SMOKE);
+    let (mut run, children) = run_until_load(dir.path(), &path);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    all_end(&children);
+    let output = output(spangate().args(["run", "--out"]).arg(dir.path()).arg(&path));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+/// Scenario: Ctrl-C in the middle of a run.
+/// Guarantees: exit code 130, both processes end, and the ledgers keep what was sent.
+#[test]
+fn ctrl_c_ends_everything_and_keeps_the_ledgers() {
+    let _alone = alone();
+    let (dir, path) = with_scenario(SMOKE);
+    let (mut run, children) = run_until_load(dir.path(), &path);
+    let ledger = glob_one(dir.path(), "requests.jsonl");
+    eventually("a request is in the ledger", || fs::metadata(&ledger).is_ok_and(|file| file.len() > 0));
+    let killed = Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    all_end(&children);
+    let lines = fs::read_to_string(ledger).unwrap();
+    let whole = lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    assert!(whole && lines.ends_with('\n'), "{lines}");
+    assert!(!dir.path().join("control-plane").exists(), "keys and data are removed");
+}
+
+/// Starts a run and returns when it sends load, with the processes that it has started.
+fn run_until_load(out: &Path, scenario: &Path) -> (Child, BTreeSet<u32>) {
+    let mut run = spangate()
+        .args(["run", "--out"])
+        .arg(out)
+        .arg(scenario)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    loop {
+        let line = lines.next().unwrap_or_else(|| panic!("the run ended early: {said:#?}")).unwrap();
+        if line.contains("sending load") {
+            break;
+        }
+        said.push(line);
+    }
+    // Whatever else it says must not block it.
+    std::thread::spawn(move || lines.for_each(drop));
+    let children = children_of(run.id());
+    assert_eq!(children.len(), 2, "etcd and kube-apiserver: {said:#?}");
+    (run, children)
+}
+
+/// The processes whose parent is `pid` (field 4 of `/proc/PID/stat`).
+fn children_of(pid: u32) -> BTreeSet<u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|child| parent_of(*child) == Some(pid))
+        .collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, so fields are counted from its end.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn all_end(pids: &BTreeSet<u32>) {
+    eventually("the control plane has ended", || pids.iter().all(|pid| ended(*pid)));
+}
+
+/// Whether a process is gone, or only waits for its parent to notice.
+fn ended(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+}
+
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not so after 10 s: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The file `name` of the only run in `out`.
+fn glob_one(out: &Path, name: &str) -> PathBuf {
+    let runs: Vec<PathBuf> = fs::read_dir(out)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join(name))
+        .filter(|p| p.exists())
+        .collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].clone()
+}
