@@ -27,15 +27,13 @@ pub fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
 /// Reads the evidence of a run; `scenario` replaces the one that it ran.
 pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evidence, CommandError> {
     let unreadable = |error| CommandError::environment("the saved run cannot be read").because(error);
-    let scenario = match scenario {
-        Some(scenario) => scenario,
-        None => {
-            let path = directory.file(RunDirectory::SCENARIO);
-            let loaded = spangate_scenario::read(&path).map_err(|error| {
-                CommandError::environment("the scenario of the saved run cannot be read").because(error)
-            })?;
-            loaded.scenario
-        }
+    let scenario = if let Some(scenario) = scenario {
+        scenario
+    } else {
+        let loaded = spangate_scenario::read(directory.file(RunDirectory::SCENARIO)).map_err(|error| {
+            CommandError::environment("the scenario of the saved run cannot be read").because(error)
+        })?;
+        loaded.scenario
     };
     let requests = directory.read_lines(RunDirectory::REQUESTS).map_err(unreadable)?;
     let injections = directory.read_lines(RunDirectory::INJECTIONS).map_err(unreadable)?;

@@ -32,6 +32,13 @@ pub fn signed(nanos: i64) -> String {
     format!("{sign}{value:.digits$}{unit}")
 }
 
+/// Nanoseconds as an estimate has them, to three significant digits.
+pub fn float(nanos: f64) -> String {
+    let sign = if nanos < 0.0 { "-" } else { "" };
+    let size = Duration::try_from_secs_f64(nanos.abs() / 1e9).unwrap_or(Duration::MAX);
+    format!("{sign}{}", duration(size))
+}
+
 /// A share in percent to three significant digits.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;

@@ -134,6 +134,16 @@ impl Verdict {
         self.reasons.push(reason.into());
     }
 
+    /// Adds traces to look at, as long as there is room.
+    pub(crate) fn point_at(&mut self, traces: impl IntoIterator<Item = TraceId>) {
+        for trace in traces {
+            if self.examples.len() == Self::EXAMPLES {
+                return;
+            }
+            self.example(trace);
+        }
+    }
+
     /// Adds a trace to look at, as long as there is room.
     pub(crate) fn example(&mut self, trace: TraceId) {
         if self.examples.len() < Self::EXAMPLES && !self.examples.contains(&trace) {

@@ -1,5 +1,7 @@
 //! The command as a user meets it: exit codes, messages, and what is left when it is ended.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -101,13 +101,13 @@ impl Settle {
 
     fn look(&mut self, store: &Store) {
         self.traces.retain(|trace| !store.has_server_span(*trace));
-        if (self.links.is_empty() && self.audits.is_empty()) || store.len() as usize == self.looked {
+        if (self.links.is_empty() && self.audits.is_empty()) || store.len() == self.looked {
             return;
         }
         let capture = store.snapshot();
         let rows = capture.rows();
-        for index in self.looked..rows.len() {
-            if !contract::is_server_span(&capture, &rows[index]) {
+        for (index, row) in rows.iter().enumerate().skip(self.looked) {
+            if !contract::is_server_span(&capture, row) {
                 continue;
             }
             let span = capture.span(index);

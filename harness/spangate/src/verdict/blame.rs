@@ -48,7 +48,7 @@ pub(super) fn judge(expect: &Blame, case: &Case<'_>) -> Verdict {
     let percent = |estimate: Estimate| {
         format!("{} to {} (95%)", text::percent(estimate.low), text::percent(estimate.high))
     };
-    let time = |nanos: f64| text::signed(nanos.round() as i64);
+    let time = text::float;
     verdict.check(
         Check::told("mean excess of a touched request", time(found.excess.value), n).with_interval(format!(
             "{} to {} (95%)",
@@ -65,7 +65,7 @@ pub(super) fn judge(expect: &Blame, case: &Case<'_>) -> Verdict {
         Check::bound("share of the excess", observed, expect.share.to_string(), n, holds)
             .with_interval(percent(found.share)),
     );
-    found.examples.iter().for_each(|trace| verdict.example(*trace));
+    verdict.point_at(found.examples);
     verdict
 }
 

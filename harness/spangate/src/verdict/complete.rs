@@ -28,7 +28,7 @@ pub(super) fn judge(expect: &Complete, case: &Case<'_>) -> Verdict {
         let holds = bound.holds(&count);
         verdict.check(Check::bound(what, count.to_string(), bound.to_string(), n, holds));
         if !holds {
-            traces.iter().for_each(|trace| verdict.example(*trace));
+            verdict.point_at(traces.iter().copied());
         }
     }
     if found.undetermined > 0 {

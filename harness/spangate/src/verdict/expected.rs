@@ -5,7 +5,10 @@
 //! root with a link to what was sent, sampled by the ratio alone (`component-base/tracing/utils.go`).
 
 use spangate_load::{Outcome, RequestRecord};
-use spangate_scenario::model::{Identity, Tracing};
+use spangate_scenario::{
+    model::{Identity, Tracing},
+    units::PerMillion,
+};
 use spangate_trace::TraceContext;
 
 /// What must follow from a request.
@@ -26,16 +29,16 @@ pub(crate) enum Expected {
 /// What must follow from `request` under this tracing configuration.
 pub(crate) fn expected(request: &RequestRecord, tracing: &Tracing) -> Expected {
     match request.outcome {
-        Outcome::Shed => return Expected::Nothing,
-        // The tracing filter sits inside authentication, so a 401 has no SERVER span.
-        Outcome::Status(401) => return Expected::Nothing,
+        // What was never sent leaves nothing. A 401 has no SERVER span either: the tracing filter sits inside
+        // authentication.
+        Outcome::Shed | Outcome::Status(401) => return Expected::Nothing,
         Outcome::Error(_) | Outcome::Timeout => return Expected::Undetermined,
         Outcome::Status(_) => {}
     }
     if let (Identity::Admin, Some(sent)) = (request.identity, request.sent) {
         return if sent.sampled { Expected::Child(sent) } else { Expected::Nothing };
     }
-    match tracing.sampling_rate_per_million.map_or(0, |rate| rate.get()) {
+    match tracing.sampling_rate_per_million.map_or(0, PerMillion::get) {
         0 => Expected::Nothing,
         1_000_000 => request.sent.map_or(Expected::Root, Expected::LinkedRoot),
         _ => Expected::Undetermined,
@@ -44,7 +47,6 @@ pub(crate) fn expected(request: &RequestRecord, tracing: &Tracing) -> Expected {
 
 #[cfg(test)]
 mod tests {
-    use spangate_scenario::units::PerMillion;
     use spangate_trace::{SpanId, TraceId};
 
     use super::*;

@@ -45,7 +45,7 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
     let n = calls.by_span.len();
     let found = format!("{} of {n}", n - missing.len());
     verdict.check(Check::bound("found again", found, format!("{n}"), n, missing.is_empty()));
-    missing.iter().for_each(|trace| verdict.example(*trace));
+    verdict.point_at(missing);
     if !misplaced.is_empty() {
         let (trace, why) = &misplaced[0];
         verdict.fail(format!("{} of {n} are not where they must be: {why}", misplaced.len()));

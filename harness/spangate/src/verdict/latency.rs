@@ -27,11 +27,8 @@ pub(super) fn judge(expect: &Latency, case: &Case<'_>) -> Verdict {
         verdict.undecided(reason);
     }
     if verdict.status != super::Status::Pass {
-        times
-            .iter()
-            .rev()
-            .filter_map(|(_, request)| request.sent)
-            .for_each(|sent| verdict.example(sent.trace_id));
+        let slowest = times.iter().rev();
+        verdict.point_at(slowest.filter_map(|(_, request)| Some(request.sent?.trace_id)));
     }
     verdict
 }
@@ -50,7 +47,7 @@ fn fell_behind(bounds: &Percentiles, case: &Case<'_>) -> Option<String> {
             generator.shed, generator.planned
         ));
     }
-    let tightest = each(bounds).filter_map(|(_, _, bound)| limit(bound)).min()?;
+    let tightest = each(bounds).map(|percentile| limit(percentile.bound)).min()?;
     let tolerated = u64::try_from(tightest.as_micros() / 10).unwrap_or(u64::MAX).max(TOLERATED_LAG_US);
     (generator.start_lag_p99_us > tolerated).then(|| {
         format!(
@@ -61,23 +58,34 @@ fn fell_behind(bounds: &Percentiles, case: &Case<'_>) -> Option<String> {
     })
 }
 
-fn limit(bound: &Bound<Duration>) -> Option<Duration> {
+fn limit(bound: &Bound<Duration>) -> Duration {
     match bound {
-        Bound::One(_, limit) | Bound::Within(_, limit) => Some(*limit),
+        Bound::One(_, limit) | Bound::Within(_, limit) => *limit,
     }
 }
 
-fn each(bounds: &Percentiles) -> impl Iterator<Item = (&'static str, f64, &Bound<Duration>)> {
+/// One percentile that is bounded.
+struct Percentile<'a> {
+    name: &'static str,
+    quantile: f64,
+    /// Observations that it takes to have one beyond it.
+    least: usize,
+    bound: &'a Bound<Duration>,
+}
+
+fn each(bounds: &Percentiles) -> impl Iterator<Item = Percentile<'_>> {
     [
-        ("min", 0.0, &bounds.min),
-        ("p50", 0.5, &bounds.p50),
-        ("p90", 0.9, &bounds.p90),
-        ("p95", 0.95, &bounds.p95),
-        ("p99", 0.99, &bounds.p99),
-        ("max", 1.0, &bounds.max),
+        ("min", 0.0, 1, &bounds.min),
+        ("p50", 0.5, 2, &bounds.p50),
+        ("p90", 0.9, 10, &bounds.p90),
+        ("p95", 0.95, 20, &bounds.p95),
+        ("p99", 0.99, 100, &bounds.p99),
+        ("max", 1.0, 1, &bounds.max),
     ]
     .into_iter()
-    .filter_map(|(name, quantile, bound)| Some((name, quantile, bound.as_ref()?)))
+    .filter_map(|(name, quantile, least, bound)| {
+        Some(Percentile { name, quantile, least, bound: bound.as_ref()? })
+    })
 }
 
 /// Compares percentiles of sorted nanoseconds with their bounds. A percentile of fewer observations than it
@@ -88,13 +96,11 @@ pub(super) fn percentiles(bounds: &Percentiles, sorted: &[u64], verdict: &mut Ve
         verdict.undecided("nothing was observed");
         return;
     }
-    for (name, quantile, bound) in each(bounds) {
-        let needed =
-            if quantile > 0.0 && quantile < 1.0 { (1.0 / (1.0 - quantile)).round() as usize } else { 1 };
+    for Percentile { name, quantile, least, bound } in each(bounds) {
         let Some(value) = stats::quantile(sorted, quantile) else { continue };
         let value = std::time::Duration::from_nanos(*value);
         let holds = bound.holds(&Duration::from(value));
-        let mut check = Check::bound(name, text::duration(value), bound.to_string(), n, holds || n < needed);
+        let mut check = Check::bound(name, text::duration(value), bound.to_string(), n, holds || n < least);
         // The smallest and the largest are what they are; only percentiles between them are estimates.
         if quantile > 0.0 && quantile < 1.0 {
             let interval = stats::quantile_interval(sorted, quantile, 0.95);
@@ -102,8 +108,8 @@ pub(super) fn percentiles(bounds: &Percentiles, sorted: &[u64], verdict: &mut Ve
             check = check.with_interval(format!("{} to {} (95%)", end(interval.low), end(interval.high)));
         }
         verdict.check(check);
-        if n < needed {
-            verdict.undecided(format!("{name} needs at least {needed} observations, there are {n}"));
+        if n < least {
+            verdict.undecided(format!("{name} needs at least {least} observations, there are {n}"));
         }
     }
 }

@@ -20,16 +20,13 @@ pub(super) fn judge(expect: &Recovery, case: &Case<'_>) -> Verdict {
     let away = Duration::from(outage.to.since(outage.from));
     verdict.check(Check::told("away for", away.to_string(), 1));
     if let Some(bound) = &expect.dark {
-        match outage.first_span {
-            Some(first) => {
-                let dark = Duration::from(first.since(outage.to));
-                let holds = bound.holds(&dark);
-                verdict.check(Check::bound("dark for", dark.to_string(), bound.to_string(), 1, holds));
-            }
-            None => {
-                let waited = Duration::from(case.facts.load_end.since(outage.to));
-                verdict.fail(format!("no span came back within {waited} of the sink's return"));
-            }
+        if let Some(first) = outage.first_span {
+            let dark = Duration::from(first.since(outage.to));
+            let holds = bound.holds(&dark);
+            verdict.check(Check::bound("dark for", dark.to_string(), bound.to_string(), 1, holds));
+        } else {
+            let waited = Duration::from(case.facts.load_end.since(outage.to));
+            verdict.fail(format!("no span came back within {waited} of the sink's return"));
         }
     }
     if let Some(bound) = &expect.lost {
@@ -43,7 +40,7 @@ pub(super) fn judge(expect: &Recovery, case: &Case<'_>) -> Verdict {
         let holds = bound.holds(&lost);
         let observed = format!("{lost} ({} of {demanded})", found.missing.len());
         verdict.check(Check::bound("requests lost", observed, bound.to_string(), demanded, holds));
-        found.missing.iter().for_each(|trace| verdict.example(*trace));
+        verdict.point_at(found.missing);
     }
     verdict
 }

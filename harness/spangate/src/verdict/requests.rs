@@ -26,9 +26,7 @@ pub(super) fn judge(expect: &Requests, case: &Case<'_>) -> Verdict {
         verdict.check(Check::bound("share", share.to_string(), bound.to_string(), of, bound.holds(&share)));
     }
     if verdict.status != super::Status::Pass {
-        case.select(&expect.filter)
-            .filter_map(|request| request.sent)
-            .for_each(|sent| verdict.example(sent.trace_id));
+        verdict.point_at(case.select(&expect.filter).filter_map(|request| Some(request.sent?.trace_id)));
     }
     verdict
 }

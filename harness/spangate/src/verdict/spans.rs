@@ -57,7 +57,7 @@ pub(super) fn judge(expect: &Spans, case: &Case<'_>) -> Verdict {
         }
     }
     if verdict.status != Status::Pass {
-        rows.iter().for_each(|row| verdict.example(capture.rows()[*row].trace_id));
+        verdict.point_at(rows.iter().map(|row| capture.rows()[*row].trace_id));
     }
     verdict
 }
@@ -97,7 +97,7 @@ fn per_request(
         traces.len(),
         outside.is_empty(),
     ));
-    outside.into_iter().for_each(|trace| verdict.example(*trace));
+    verdict.point_at(outside.into_iter().copied());
 }
 
 /// Something that must be true of every picked span.
