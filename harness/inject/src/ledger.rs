@@ -73,7 +73,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
-    /// What an unfaulted peer would have answered.
+    /// What an unfaulted peer would have answered; also when the caller left before that, and was not held.
     Genuine,
     /// A denial with this code.
     Denied(u16),

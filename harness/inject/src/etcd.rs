@@ -1,0 +1,158 @@
+//! A proxy between an API server and etcd that knows gRPC, and can slow or fail single RPCs.
+//!
+//! It speaks HTTP/2 without TLS on both sides. Each connection of a client gets one connection to etcd, and
+//! the two live and die together. What no fault touches is carried as it is: headers, data, trailers, resets
+//! with their reason, either side of a stream on its own. A byte is taken from one side only as the other side
+//! takes it, so that flow control holds from end to end and nothing piles up here.
+//!
+//! What differs from a direct connection:
+//! - `PING` and `SETTINGS` are answered per hop, so etcd's keepalive policy sees the proxy as its client;
+//! - `GOAWAY` of etcd becomes a graceful `GOAWAY` to the client; calls that etcd did not take any more are
+//!   reset with `REFUSED_STREAM`, which gRPC clients retry;
+//! - when etcd is not there, the client's connection is closed right after it was accepted;
+//! - when the connection to etcd breaks, calls in flight end with the gRPC status `UNAVAILABLE`, as a client
+//!   would have concluded itself, and the client's connection is closed.
+//!
+//! # Faults
+//!
+//! A fault names an RPC and, if need be, a prefix of the key. The key is that of the first message of the
+//! call: of a transaction the first key that it compares or changes, of a watch that of the first watcher,
+//! since a client may run many watchers over one stream. A first message that is compressed or longer than
+//! [`LONGEST_FIRST_MESSAGE`] has no key here; etcd's own client never compresses.
+//!
+//! All faults that match a call apply, in file order: first every request-side delay, one after the other,
+//! then the first status there is, in place of etcd, then every response-side delay before the first
+//! response frame. A watch is so held once, when it is created, and not before its events. Each fault notes
+//! the call in the ledger, with the part of the delay that is its own.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use spangate_scenario::model::EtcdFault;
+use spangate_trace::{Clock, UnixNanos};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    delay::DelayError, etcd::rules::Rules, hold::Timer, ledger::Injection, listen::Listening, note::Recorder,
+};
+
+mod bell;
+mod call;
+mod key;
+mod message;
+mod pump;
+mod relay;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use message::LONGEST_FIRST_MESSAGE;
+
+/// What an etcd proxy does.
+#[derive(Debug, Clone)]
+pub struct EtcdProxyConfig {
+    /// etcd's client port, without TLS.
+    pub upstream: SocketAddr,
+    /// The faults, in the order of the scenario.
+    pub faults: Vec<EtcdFault>,
+    /// Seed of the run; every fault derives its own from it.
+    pub seed: u64,
+    /// The time line of the ledger.
+    pub clock: Clock,
+    /// Where calls are noted.
+    pub ledger: UnboundedSender<Injection>,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// Why an etcd proxy could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EtcdProxyError {
+    /// The port could not be had.
+    #[error("cannot listen for etcd clients on {listen}; take a free port or 0")]
+    Listen {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The thread that ends holds could not be started.
+    #[error("cannot start the thread that holds etcd calls")]
+    Timer(#[source] io::Error),
+    /// A fault asks for an impossible delay.
+    #[error("etcd fault {fault:?} has an impossible delay")]
+    Delay {
+        /// The fault's name.
+        fault: String,
+        /// The cause.
+        #[source]
+        source: DelayError,
+    },
+}
+
+/// Starts etcd proxies.
+#[derive(Debug, Clone, Copy)]
+pub struct EtcdProxy;
+
+/// A proxy at work. Dropping it closes the port and every connection.
+#[derive(Debug)]
+pub struct EtcdProxyHandle {
+    listening: Listening,
+    rules: Arc<Rules>,
+}
+
+// === impl EtcdProxy ===
+
+impl EtcdProxy {
+    /// Listens and carries until the handle is dropped. etcd need not be there yet.
+    pub async fn start(config: EtcdProxyConfig) -> Result<EtcdProxyHandle, EtcdProxyError> {
+        let recorder = Recorder {
+            clock: config.clock,
+            timer: Timer::start().map_err(EtcdProxyError::Timer)?,
+            ledger: config.ledger,
+        };
+        let rules = Arc::new(Rules::new(config.faults, config.seed, recorder)?);
+        let listening = Listening::start(config.listen, TaskTracker::new(), {
+            let rules = Arc::clone(&rules);
+            move |downstream, peer| {
+                let rules = Arc::clone(&rules);
+                async move {
+                    if let Err(error) = relay::relay(downstream, config.upstream, rules).await {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(%peer, upstream = %config.upstream, error, "lost a connection to etcd");
+                    }
+                }
+            }
+        })
+        .await
+        .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
+        tracing::debug!(addr = %listening.addr, upstream = %config.upstream, "proxying etcd");
+        Ok(EtcdProxyHandle { listening, rules })
+    }
+}
+
+// === impl EtcdProxyHandle ===
+
+impl EtcdProxyHandle {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.listening.addr
+    }
+
+    /// Lets the faults act from `load_start` on; their windows count from there.
+    pub fn arm(&self, load_start: UnixNanos) {
+        self.rules.gate.arm(load_start);
+    }
+
+    /// Carries every call as it is again. Calls that are being held stay so.
+    pub fn disarm(&self) {
+        self.rules.gate.disarm();
+    }
+
+    /// Closes the port and every connection. When it returns, every touched call is in the ledger.
+    pub async fn shutdown(self) {
+        self.listening.shutdown().await;
+    }
+}
