@@ -1,0 +1,89 @@
+//! Runs scenarios one at a time: two control planes on two cores would disturb each other's timing.
+
+#![expect(clippy::print_stdout, reason = "what cargo shows of a test that fails")]
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use spangate::{
+    event::{Event, Events},
+    plan::Plan,
+    report::{Report, summary},
+    run::{self, RunOptions, directory::RunDirectory},
+    verdict::Status,
+};
+use tokio_util::sync::CancellationToken;
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
+}
+
+/// Runs a shipped scenario.
+pub(crate) fn run_scenario(name: &str) -> (Report, RunDirectory) {
+    run_file(&root().join("scenarios").join(format!("{name}.yaml")))
+}
+
+/// Runs the scenario of a file.
+pub(crate) fn run_file(path: &Path) -> (Report, RunDirectory) {
+    run_plan(plan(path)).unwrap_or_else(|text| panic!("{} could not be run: {text}", path.display()))
+}
+
+/// The plan of a file.
+pub(crate) fn plan(path: &Path) -> Plan {
+    Plan::new(spangate_scenario::read(path).unwrap(), None).unwrap()
+}
+
+/// Carries out a plan; an error is given with all of its causes.
+pub(crate) fn run_plan(plan: Plan) -> Result<(Report, RunDirectory), String> {
+    let outcome = alone(async {
+        let options = RunOptions { out: out() };
+        let (events, mut stream) = Events::channel();
+        // A build of the binaries takes minutes: what goes on is shown when the test fails.
+        let notes = tokio::spawn(async move {
+            while let Some(event) = stream.recv().await {
+                match event {
+                    Event::Note(note) => println!("{note}"),
+                    Event::Step(step) => println!("{}", step.label()),
+                    _ => {}
+                }
+            }
+        });
+        let outcome = run::run(plan, &options, events, CancellationToken::new()).await;
+        notes.await.unwrap();
+        outcome
+    });
+    outcome.map_err(|error| {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        text
+    })
+}
+
+/// Runs something that starts a control plane while nothing else does.
+pub(crate) fn alone<T>(work: impl Future<Output = T>) -> T {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+/// Runs a shipped scenario, all of whose expectations must be met.
+pub(crate) fn passes(name: &str) {
+    let (report, directory) = run_scenario(name);
+    let style = summary::Style { verbose: true, ..summary::Style::default() };
+    let text = summary::summary(&report, style);
+    println!("{}\n{text}", directory.path().display());
+    assert_eq!(report.status, Status::Pass, "{name}:\n{text}");
+}
+
+fn out() -> PathBuf {
+    root().join(RunDirectory::ROOT)
+}

@@ -1,0 +1,11 @@
+//! On a real etcd and a real kube-apiserver: every shipped scenario, and what happens when the truth is
+//! falsified afterwards.
+//!
+//! The binaries are looked up as `spangate run` does it; on a machine without them the first test builds them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod contract;
+mod falsified;
+mod harness;
+mod scenarios;

@@ -1,0 +1,51 @@
+//! One test for each file of `scenarios/`: all of its expectations are met.
+
+use std::collections::BTreeSet;
+
+use crate::harness::{passes, root};
+
+/// One test a scenario, and the list of all.
+macro_rules! scenarios {
+    ($($test:ident = $name:literal,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                passes($name);
+            }
+        )*
+
+        const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+scenarios! {
+    quickstart = "quickstart",
+    slow_validating_webhooks = "slow-validating-webhooks",
+    webhook_timeout = "webhook-timeout",
+    webhook_denies = "webhook-denies",
+    webhook_broken = "webhook-broken",
+    etcd_slow_writes = "etcd-slow-writes",
+    etcd_slow_reads = "etcd-slow-reads",
+    etcd_errors = "etcd-errors",
+    big_list = "big-list",
+    watch_start = "watch-start",
+    kubectl_session = "kubectl-session",
+    unprivileged_caller = "unprivileged-caller",
+    unsampled_parent = "unsampled-parent",
+    conflict_and_retry = "conflict-and-retry",
+    collector_outage = "collector-outage",
+}
+
+/// Scenario: the directory of shipped scenarios is read.
+/// Guarantees: no file is without a test, and no test without a file.
+#[test]
+fn every_shipped_scenario_has_a_test() {
+    let files: BTreeSet<String> = std::fs::read_dir(root().join("scenarios"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let tests: BTreeSet<String> = NAMES.iter().map(ToString::to_string).collect();
+    assert_eq!(files, tests);
+}
