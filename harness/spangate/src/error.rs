@@ -56,6 +56,12 @@ impl CommandError {
         self
     }
 
+    /// Adds what to do about it, unless that was said already or there is nothing to do.
+    #[must_use]
+    pub fn help_else(self, help: impl FnOnce() -> String) -> Self {
+        if self.help.is_some() || self.exit == Exit::Interrupted { self } else { self.help(help()) }
+    }
+
     /// The exit code that follows.
     pub fn exit(&self) -> Exit {
         self.exit

@@ -1,13 +1,13 @@
 //! Everything that a verdict may look at: the scenario, the ledgers, the capture and the facts of the run.
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::OnceLock};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spangate_inject::Injection;
 use spangate_load::RequestRecord;
 use spangate_scenario::{Scenario, model::RequestFilter};
-use spangate_trace::{Capture, TraceIndex, UnixNanos, select::Context};
+use spangate_trace::{Capture, PhaseTimes, Phases, TraceIndex, UnixNanos, contract, select::Context};
 
 /// Everything that a verdict may look at.
 pub struct Evidence {
@@ -30,6 +30,8 @@ pub struct Case<'e> {
     pub index: TraceIndex<'e>,
     /// What our own requests carried.
     pub context: Context,
+    /// What [`Case::phases`] gives, with the request's place in the ledger. Several judges ask for it.
+    phases: OnceLock<Vec<(usize, PhaseTimes)>>,
 }
 
 /// What is known of a run besides ledgers and spans.
@@ -42,6 +44,9 @@ pub struct Facts {
     /// When the last operation was over.
     #[schemars(with = "u64")]
     pub load_end: UnixNanos,
+    /// Whether harness and control plane had real-time scheduling. Without it, timings depend on what else the
+    /// machine did.
+    pub realtime: bool,
     /// How the generator kept to its schedule.
     pub generator: Generator,
     /// What the sink counted.
@@ -146,7 +151,28 @@ impl<'e> Case<'e> {
             traces: sent.clone().map(|sent| sent.trace_id).collect(),
             sent: sent.map(|sent| (sent.trace_id, sent.span_id)).collect(),
         };
-        Self { evidence, index: TraceIndex::new(&evidence.capture), context }
+        Self { evidence, index: TraceIndex::new(&evidence.capture), context, phases: OnceLock::new() }
+    }
+
+    /// The traced requests of the ledger, and where their time went.
+    pub fn phases(&self) -> impl Iterator<Item = (&RequestRecord, &PhaseTimes)> {
+        let phases = self.phases.get_or_init(|| {
+            let mut phases = Phases::new(&self.index);
+            let requests = self.requests.iter().enumerate();
+            requests
+                .filter_map(|(place, request)| Some((place, phases.of(self.server_span(request)?))))
+                .collect()
+        });
+        phases.iter().map(|(place, times)| (&self.requests[*place], times))
+    }
+
+    /// The row of the SERVER span that a sampled request was the parent of.
+    fn server_span(&self, request: &RequestRecord) -> Option<usize> {
+        let sent = request.sent.filter(|sent| sent.sampled)?;
+        let rows = self.capture.rows();
+        self.index.by_trace(sent.trace_id)?.rows().find(|row| {
+            contract::is_server_span(&self.capture, &rows[*row]) && rows[*row].parent == sent.span_id
+        })
     }
 }
 

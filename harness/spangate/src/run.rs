@@ -38,6 +38,7 @@ mod api;
 pub mod directory;
 pub(crate) mod environment;
 mod ledgers;
+mod priority;
 mod recorder;
 mod settle;
 
@@ -77,14 +78,21 @@ pub async fn run(
     let ledgers = Ledgers::open(&directory, events.clone())?;
     let notes = Notes { clock: Clock::new(), injections: ledgers.injections.clone() };
     let assets = Assets::new(AssetsEnv::from_process());
-    let environment = tokio::select! {
-        started = Environment::start(&plan, &assets, &directory, &notes, &events) => started?,
-        () = cancel.cancelled() => return Err(CommandError::interrupted()),
+    let started = tokio::select! {
+        started = Environment::start(&plan, &assets, &directory, &notes, &events) => started,
+        () = cancel.cancelled() => Err(CommandError::interrupted()),
     };
-    let mut run =
+    let environment = match started {
+        Ok(environment) => environment,
+        Err(error) => {
+            environment::tidy(&directory);
+            return Err(error.help_else(|| logs_are_in(&directory)));
+        }
+    };
+    let run =
         Run { plan: &plan, environment: &environment, clock: notes.clock, events: &events, cancel: &cancel };
     let outcome = tokio::select! {
-        outcome = run.carry_out(&directory, &ledgers) => outcome,
+        outcome = run.carry_out(&ledgers) => outcome,
         broken = environment.broken() => Err(broken),
         () = cancel.cancelled() => Err(CommandError::interrupted()),
     };
@@ -96,7 +104,7 @@ pub async fn run(
     // Also what a broken run has recorded is kept.
     let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
     let (requests, injections) = ledgers.close().await?;
-    let facts = outcome?;
+    let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(&directory)))?;
     written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
     directory.write_json(RunDirectory::FACTS, &facts).map_err(failed)?;
 
@@ -129,6 +137,10 @@ pub async fn run(
     Ok((report, directory))
 }
 
+fn logs_are_in(directory: &RunDirectory) -> String {
+    format!("the logs are in {}", directory.file(RunDirectory::LOGS).display())
+}
+
 /// A run in its environment.
 struct Run<'r> {
     plan: &'r Plan,
@@ -142,11 +154,7 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// Prepares, arms, sends, waits and disarms.
-    async fn carry_out(
-        &mut self,
-        directory: &RunDirectory,
-        ledgers: &Ledgers,
-    ) -> Result<Facts, CommandError> {
+    async fn carry_out(&self, ledgers: &Ledgers) -> Result<Facts, CommandError> {
         let (plan, environment, events) = (self.plan, self.environment, self.events);
         let (endpoint, ca_pem, admin, unprivileged) = environment.target();
         let engine = Engine::new(EngineConfig {
@@ -198,11 +206,11 @@ impl Run<'_> {
                 CommandError::environment("the webhooks cannot be removed").because(error)
             })?;
         }
-        tracing::debug!(directory = %directory.path().display(), "the load is over");
         let stats = environment.sink.store().stats();
         Ok(Facts {
             load_start,
             load_end,
+            realtime: environment.realtime(),
             generator: generator(&summary),
             sink: SinkFacts {
                 exports: stats.requests,

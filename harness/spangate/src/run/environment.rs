@@ -1,9 +1,8 @@
 //! The environment of a run: sink, control plane, and the injectors between them.
 
 use std::{
-    fs,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -25,7 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{api::Administrator, directory::RunDirectory};
+use super::{api::Administrator, directory::RunDirectory, priority::Realtime};
 use crate::{
     error::CommandError,
     event::{Event, Events, Step},
@@ -38,6 +37,10 @@ use crate::{
 const FIRST_SPAN_PATIENCE: Duration = Duration::from_secs(20);
 /// Time between two probes.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// Where the control plane has its files, in the directory of the run.
+const FILES: &str = "control-plane";
+/// The logs among them.
+const LOGS: [&str; 2] = ["etcd.log", "kube-apiserver.log"];
 /// How long a process may take to end by itself. Nothing that it could still write is kept.
 const GRACE: Duration = Duration::ZERO;
 
@@ -53,10 +56,10 @@ pub(super) struct Environment {
     pub(super) components: Vec<Component>,
     /// Time from the start of the control plane to the first span.
     pub(super) to_first_span: Duration,
+    realtime: Option<Realtime>,
     proxy: Option<EtcdProxyHandle>,
     api_server: LocalApiServer,
     etcd: LocalEtcd,
-    files: PathBuf,
 }
 
 /// Where the notes of a run go.
@@ -122,6 +125,16 @@ impl Environment {
         let etcd_binary = fetch(assets, wanted_etcd, false, events).await?;
         let api_server_binary = fetch(assets, wanted_api_server, false, events).await?;
         let components = [&etcd_binary, &api_server_binary].map(component).to_vec();
+        // Only now: a build of the binaries must not keep the whole machine from everybody else.
+        let realtime = match Realtime::ask() {
+            Ok(realtime) => Some(realtime),
+            Err(why) => {
+                events.send(Event::Note(format!(
+                    "no real-time scheduling, so timings are less certain: {why}"
+                )));
+                None
+            }
+        };
 
         events.step(Step::ControlPlane);
         let start = Instant::now();
@@ -131,7 +144,7 @@ impl Environment {
         let config = ControlPlaneConfig {
             kube_apiserver: api_server_binary,
             etcd: etcd_binary,
-            dir: directory.file("control-plane"),
+            dir: directory.file(FILES),
             cluster: plan.scenario.spec.cluster.clone(),
             otlp: Some(sink.grpc_addr().to_string()),
             lifetime: Lifetime::WithParent,
@@ -159,10 +172,10 @@ impl Environment {
             webhooks,
             components,
             to_first_span,
+            realtime,
             proxy,
             api_server,
             etcd,
-            files: config.dir,
         })
     }
 
@@ -184,6 +197,11 @@ impl Environment {
         )
     }
 
+    /// Whether harness and control plane have real-time scheduling.
+    pub(super) fn realtime(&self) -> bool {
+        self.realtime.is_some()
+    }
+
     /// Lets the faults act from `start` on.
     pub(super) fn arm(&self, start: UnixNanos) {
         self.webhooks.iter().for_each(|webhooks| webhooks.arm(start));
@@ -199,14 +217,12 @@ impl Environment {
     /// Waits until a process of the control plane ends, which none should.
     pub(super) fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
         let (api_server, etcd) = (self.api_server.exited(), self.etcd.exited());
-        let logs = self.files.display().to_string();
         async move {
             let (name, status) = tokio::select! {
                 status = api_server => ("kube-apiserver", status),
                 status = etcd => ("etcd", status),
             };
             CommandError::environment(format!("{name} ended in the middle of the run with {status}"))
-                .help(format!("its log is in {logs}"))
         }
     }
 
@@ -221,15 +237,27 @@ impl Environment {
             webhooks.shutdown().await;
         }
         self.sink.shutdown().await;
-        for log in ["etcd.log", "kube-apiserver.log"] {
-            let kept = directory.file(RunDirectory::LOGS).join(log);
-            if let Err(error) = fs::rename(self.files.join(log), &kept) {
+        tidy(directory);
+    }
+}
+
+/// Keeps the logs of the control plane and removes its certificates, keys and data, as far as there are any.
+pub(super) fn tidy(directory: &RunDirectory) {
+    let files = directory.file(FILES);
+    for log in LOGS {
+        let kept = directory.file(RunDirectory::LOGS).join(log);
+        match fs::rename(files.join(log), &kept) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, log = %kept.display(), "cannot keep a log");
             }
+            _ => {}
         }
-        if let Err(error) = fs::remove_dir_all(&self.files) {
-            tracing::warn!(%error, files = %self.files.display(), "cannot remove the files of the control plane");
+    }
+    match fs::remove_dir_all(&files) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, files = %files.display(), "cannot remove the files of the control plane");
         }
+        _ => {}
     }
 }
 

@@ -1,0 +1,76 @@
+//! Real-time scheduling for the time of a run, where the system allows it.
+//!
+//! A span is compared with what was held to the millisecond, while every handover between etcd, the API server
+//! and the harness waits for the scheduler. Under the fair scheduler a woken thread may wait some milliseconds
+//! for one that runs, its own or a stranger's; under `SCHED_RR` it does not wait for strangers at all
+//! (`sched(7)`). Threads and processes that are started later inherit it, so the control plane has it too.
+//!
+//! It is set by `chrt` of util-linux, which is on every Linux system: setting it for every thread of a process
+//! is one call there, and unsafe code here. Without the right to it (`CAP_SYS_NICE`), or without `chrt`, the run
+//! goes on as it is, and the report says so. The kernel keeps a twentieth of each second for everybody else
+//! (`sched_rt_runtime_us`), so the machine stays usable.
+
+use std::process::{Command, Stdio};
+
+/// Any real-time priority is above every other thread of the machine; the lowest leaves room above.
+const PRIORITY: &str = "1";
+
+/// Real-time scheduling of this process; given back when this is dropped.
+pub(super) struct Realtime(());
+
+// === impl Realtime ===
+
+impl Realtime {
+    /// Asks for it; the error says why it cannot be had.
+    pub(super) fn ask() -> Result<Self, String> {
+        chrt(&["--all-tasks", "--rr", "--pid", PRIORITY]).map(|()| Self(()))
+    }
+}
+
+impl Drop for Realtime {
+    fn drop(&mut self) {
+        if let Err(why) = chrt(&["--all-tasks", "--other", "--pid", "0"]) {
+            tracing::warn!(why, "cannot give real-time scheduling back");
+        }
+    }
+}
+
+fn chrt(args: &[&str]) -> Result<(), String> {
+    let mut command = Command::new("chrt");
+    command.args(args).arg(std::process::id().to_string()).stdin(Stdio::null());
+    let output = command.output().map_err(|error| format!("chrt cannot be started: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(said.lines().last().unwrap_or("chrt failed without a word").trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scheduling policies of all threads of this process (field 41 of `/proc/PID/task/TID/stat`).
+    fn policies() -> Vec<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+        stats
+            .map(|stat| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().to_owned())
+            .collect()
+    }
+
+    /// Scenario: real-time scheduling is asked for, by whomever runs the tests.
+    /// Guarantees: either every thread has it and gets rid of it again, or there is a reason and nothing changed.
+    #[test]
+    fn it_is_had_whole_or_not_at_all_and_given_back() {
+        let (rr, other) = ("2", "0");
+        match Realtime::ask() {
+            Ok(realtime) => {
+                assert!(policies().iter().all(|policy| policy == rr), "{:?}", policies());
+                drop(realtime);
+            }
+            Err(why) => assert!(!why.is_empty()),
+        }
+        assert!(policies().iter().all(|policy| policy == other), "{:?}", policies());
+    }
+}
