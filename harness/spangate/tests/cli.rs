@@ -98,6 +98,17 @@ fn generated_files_are_fresh() {
     }
 }
 
+/// Scenario: the scenario that the README shows is read.
+/// Guarantees: it is valid, so that copying it works.
+#[test]
+fn the_scenario_of_the_readme_is_valid() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let (_dir, path) = with_scenario(yaml);
+    let output = output(spangate().arg("validate").arg(&path));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
 /// Scenario: kube-apiserver is a program that ends at once.
 /// Guarantees: exit code 3, and a message that says which program and why.
 #[test]
