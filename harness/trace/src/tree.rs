@@ -1,8 +1,8 @@
 //! Which span caused which: every trace of a capture as a forest.
 //!
-//! The index is built once and holds only numbers, 24 bytes a span. Whatever the spans say, it is a forest:
-//! a span whose id was seen before is kept but has no children, and a parent link that leads back to its
-//! own span is cut. So every walk ends.
+//! The index is built once and holds only numbers, 24 bytes a span and 20 a trace. Whatever the spans say, it
+//! is a forest: a span whose id was seen before is kept but has no children, and a parent link that leads
+//! back to its own span is cut. So every walk ends.
 
 use std::{ops::Range, time::Duration};
 
@@ -22,6 +22,8 @@ pub struct TraceIndex<'c> {
     order: Vec<u32>,
     /// The position of each row.
     positions: Vec<u32>,
+    /// The id of each trace, ascending: a search in them looks at no row.
+    ids: Vec<TraceId>,
     /// The first position of each trace, and the end of the last trace.
     bounds: Vec<u32>,
     /// The positions of each trace, by span id.
@@ -77,9 +79,12 @@ impl<'c> TraceIndex<'c> {
         for (position, row) in (0..).zip(&order) {
             positions[*row as usize] = position;
         }
+        let bounds = bounds(rows, &order);
+        let firsts = bounds[..bounds.len() - 1].iter();
         let mut index = Self {
             capture,
-            bounds: bounds(rows, &order),
+            ids: firsts.map(|first| rows[order[*first as usize] as usize].trace_id).collect(),
+            bounds,
             by_span: Vec::with_capacity(rows.len()),
             parents: vec![NONE; rows.len()],
             first_child: Vec::new(),
@@ -98,7 +103,7 @@ impl<'c> TraceIndex<'c> {
     /// Resolves the parent ids of each trace.
     fn find_parents(&mut self) {
         let mut ids = Vec::new();
-        for trace in 0..self.bounds.len() - 1 {
+        for trace in 0..self.ids.len() {
             let range = self.bounds[trace]..self.bounds[trace + 1];
             ids.clear();
             ids.extend(range.clone().map(|position| (self.at(position).span_id, position)));
@@ -172,14 +177,12 @@ impl<'c> TraceIndex<'c> {
 
     /// All traces, by id.
     pub fn traces(&self) -> impl ExactSizeIterator<Item = Trace<'_>> {
-        (0..self.bounds.len() - 1).map(|trace| self.trace(trace))
+        (0..self.ids.len()).map(|trace| self.trace(trace))
     }
 
     /// The trace with this id, when a span of it was captured.
     pub fn by_trace(&self, id: TraceId) -> Option<Trace<'_>> {
-        let firsts = &self.bounds[..self.bounds.len() - 1];
-        let trace = firsts.binary_search_by(|first| self.at(*first).trace_id.cmp(&id)).ok()?;
-        Some(self.trace(trace))
+        Some(self.trace(self.ids.binary_search(&id).ok()?))
     }
 
     /// The trace that a row belongs to.

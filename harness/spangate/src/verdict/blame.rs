@@ -94,11 +94,12 @@ fn observations(case: &Case<'_>) -> Vec<Observation> {
             touched.entry(parent.trace_id).or_default().insert(*number);
         }
     }
-    phases::of_requests(case)
-        .filter_map(|(request, phases)| {
+    case.phases()
+        .filter_map(|(request, times)| {
             let trace = request.sent?.trace_id;
             let faults = touched.get(&trace).map(|set| set.iter().copied().collect()).unwrap_or_default();
-            Some(Observation { operation: phases::operation(request).into(), faults, phases, trace })
+            let operation = phases::operation(request).into();
+            Some(Observation { operation, faults, phases: times.clone(), trace })
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use spangate_scenario::{
     model::{self, RequestFilter},
     units::Ratio,
 };
-use spangate_trace::{Phase, PhaseSummary, PhaseTimes, Phases, contract, phases::summary::summarise};
+use spangate_trace::{Phase, PhaseSummary, PhaseTimes, phases::summary::summarise};
 
 use super::{Check, Status, Verdict, latency};
 use crate::{
@@ -25,7 +25,7 @@ pub(super) fn judge(expect: &model::Phases, case: &Case<'_>) -> Verdict {
             return verdict;
         }
     };
-    let traced: Vec<_> = of_requests(case).filter(|(r, _)| case.matches(&expect.filter, r)).collect();
+    let traced: Vec<_> = case.phases().filter(|(r, _)| case.matches(&expect.filter, r)).collect();
     if traced.is_empty() {
         verdict.undecided("no request of this kind was traced");
         return verdict;
@@ -56,20 +56,6 @@ pub(super) fn judge(expect: &model::Phases, case: &Case<'_>) -> Verdict {
     verdict
 }
 
-/// The phases of every traced request of the ledger.
-pub(super) fn of_requests<'c>(case: &'c Case<'_>) -> impl Iterator<Item = (&'c RequestRecord, PhaseTimes)> {
-    let mut phases = Phases::new(&case.index);
-    let rows = case.capture.rows();
-    case.requests.iter().filter_map(move |request| {
-        let sent = request.sent.filter(|sent| sent.sampled)?;
-        let trace = case.index.by_trace(sent.trace_id)?;
-        let server = trace.rows().find(|row| {
-            contract::is_server_span(&case.capture, &rows[*row]) && rows[*row].parent == sent.span_id
-        })?;
-        Some((request, phases.of(server)))
-    })
-}
-
 /// A row of the table that `spangate phases` prints.
 pub struct Table {
     /// Verb and resource.
@@ -83,14 +69,14 @@ pub struct Table {
 /// Phases by operation.
 pub fn table(evidence: &Evidence, filter: &RequestFilter) -> Vec<Table> {
     let case = &Case::new(evidence);
-    let mut operations: BTreeMap<String, Vec<PhaseTimes>> = BTreeMap::new();
-    for (request, times) in of_requests(case).filter(|(r, _)| case.matches(filter, r)) {
+    let mut operations: BTreeMap<String, Vec<&PhaseTimes>> = BTreeMap::new();
+    for (request, times) in case.phases().filter(|(r, _)| case.matches(filter, r)) {
         operations.entry(operation(request)).or_default().push(times);
     }
     operations
         .into_iter()
         .map(|(operation, times)| {
-            let mut summary = summarise(&times);
+            let mut summary = summarise(times.iter().copied());
             summary.sort_by_key(|phase| std::cmp::Reverse(phase.mean));
             Table { operation, n: times.len(), phases: summary }
         })

@@ -1,0 +1,278 @@
+//! The etcd proxy against a direct connection, both to a real etcd.
+//!
+//! One client calls directly and through proxies in turns, so that whatever else the machine does meets all
+//! alike. The proxies run on threads of their own, as in a run: no task of the client wakes one of theirs but
+//! through a socket. A proxy without faults shows what carrying costs; one with armed faults for the same
+//! RPCs but other keys shows what looking costs. etcd syncs nothing to disk, so that puts do not measure it.
+//!
+//! Client, proxies and etcd share the machine. Where all its cores are busy, the CPU time that a proxied call
+//! costs is missing elsewhere, and the ratio of throughputs says as much of the machine as of the proxy. So
+//! that CPU time is shown beside it.
+//!
+//! The parts are `KV/Put` and `KV/Range`.
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use prost::Message;
+use spangate_benches::{
+    CpuWatch, Figure, Table, Target,
+    command::{self, Failure},
+    figures,
+    grpc::{self, CallError, Client, Method},
+};
+use spangate_cluster::{Assets, AssetsEnv, Component, EtcdConfig, Lifetime, LocalEtcd, Wanted};
+use spangate_inject::{EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection};
+use spangate_scenario::{
+    model::{BatchProcessor, Delay, EtcdFault, HeldSide},
+    units::{self, Ratio},
+};
+use spangate_trace::Clock;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc::{self, UnboundedReceiver},
+};
+
+/// Calls one after the other, over each path.
+const CALLS: usize = 4_000;
+/// Calls before anything is measured.
+const WARM_UP: usize = 500;
+/// Calls under way at once when throughput is measured.
+const STREAMS: usize = 64;
+/// Windows of throughput over each path, and how long each is.
+const WINDOWS: usize = 24;
+const WINDOW: Duration = Duration::from_millis(400);
+
+/// The names of the paths, in the order in which they are compared with the first.
+const PATHS: [&str; 3] = ["direct", "proxy", "proxy, fault on other keys"];
+
+/// `etcdserverpb.RangeRequest`.
+#[derive(Clone, PartialEq, Message)]
+struct Range {
+    #[prost(bytes = "bytes", tag = "1")]
+    key: Bytes,
+}
+
+/// `etcdserverpb.PutRequest`.
+#[derive(Clone, PartialEq, Message)]
+struct Put {
+    #[prost(bytes = "bytes", tag = "1")]
+    key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    value: Bytes,
+}
+
+/// etcd, and the ways to it; all end when this is dropped.
+struct Servers {
+    etcd: LocalEtcd,
+    proxies: [EtcdProxyHandle; 2],
+    ledger: UnboundedReceiver<Injection>,
+    _dir: tempfile::TempDir,
+}
+
+/// A way to etcd, and what is called on it.
+struct Way {
+    client: Client,
+    method: Method,
+}
+
+/// What is called.
+struct Call {
+    name: &'static str,
+    path: &'static str,
+    message: Bytes,
+}
+
+fn main() -> ExitCode {
+    command::run(|command| {
+        let calls = calls().into_iter().filter(|call| command.wants(call.name)).collect::<Vec<_>>();
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let servers_threads = Runtime::new()?;
+        let mut servers = servers_threads.block_on(Servers::start())?;
+        let client = Builder::new_current_thread().enable_all().build()?;
+        for call in &calls {
+            client.block_on(latency(call, &servers))?;
+            client.block_on(throughput(call, &servers))?;
+        }
+        match servers.ledger.try_recv() {
+            Ok(injection) => {
+                Err(format!("a fault touched a call that it does not match: {injection:?}").into())
+            }
+            Err(_) => Ok(()),
+        }
+    })
+}
+
+/// Like an API server's: a key of a `ConfigMap`, 2 KiB of it.
+fn calls() -> [Call; 2] {
+    let key = Bytes::from_static(b"/registry/configmaps/spangate/load-00001");
+    let put = Put { key: key.clone(), value: vec![b'x'; 2_048].into() };
+    [
+        // First, so that there is something to read.
+        Call { name: "KV/Put", path: "/etcdserverpb.KV/Put", message: grpc::framed(&put.encode_to_vec()) },
+        Call {
+            name: "KV/Range",
+            path: "/etcdserverpb.KV/Range",
+            message: grpc::framed(&Range { key }.encode_to_vec()),
+        },
+    ]
+}
+
+async fn latency(call: &Call, servers: &Servers) -> Result<(), Failure> {
+    let mut table = Table::begin(&format!("{} of 2 KiB, one call after the other, in turns", call.name))?;
+    let ways = servers.ways(call).await?;
+    let mut micros: [Vec<f64>; 3] = Default::default();
+    for turn in 0..WARM_UP + CALLS {
+        // Each way is as often behind each other way.
+        for way in 0..ways.len() {
+            let way = (way + turn) % ways.len();
+            let began = Instant::now();
+            ways[way].call(call).await?;
+            if turn >= WARM_UP {
+                micros[way].push(began.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+    }
+    for (name, micros) in PATHS.iter().zip(&micros) {
+        table.row(&Figure::median(*name, "us", micros))?;
+    }
+    let [direct, proxied @ ..] = &micros;
+    for (name, proxied) in PATHS[1..].iter().zip(proxied) {
+        let added = figures::compare(proxied, direct, |proxied, direct| proxied - direct);
+        let figure = Figure::new(format!("added by {name}"), "us", added, proxied.len());
+        table.row(&figure.target(Target::AtMost(80.0)))?;
+    }
+    Ok(())
+}
+
+async fn throughput(call: &Call, servers: &Servers) -> Result<(), Failure> {
+    let title =
+        format!("{} of 2 KiB, {STREAMS} streams on one connection, in turns of {WINDOW:?}", call.name);
+    let mut table = Table::begin(&title)?;
+    let ways = servers.ways(call).await?;
+    let (mut rates, mut costs): ([Vec<f64>; 3], [Vec<f64>; 3]) = Default::default();
+    for turn in 0..=WINDOWS {
+        for way in 0..ways.len() {
+            let way = (way + turn) % ways.len();
+            let (rate, cost) = ways[way].saturate(call).await?;
+            // The first turn warms up.
+            if turn > 0 {
+                rates[way].push(rate);
+                costs[way].push(cost);
+            }
+        }
+    }
+    for (name, rates) in PATHS.iter().zip(&rates) {
+        table.row(&Figure::median(*name, "calls/s", rates))?;
+    }
+    let [direct, proxied @ ..] = &rates;
+    for (name, proxied) in PATHS[1..].iter().zip(proxied) {
+        let share = figures::compare(proxied, direct, |proxied, direct| proxied / direct * 100.0);
+        let figure = Figure::new(format!("{name}, of direct"), "%", share, proxied.len());
+        table.row(&figure.target(Target::AtLeast(85.0)))?;
+    }
+    for (name, costs) in PATHS.iter().zip(&costs).skip(1) {
+        table.row(&Figure::median(format!("CPU of {name}, a call"), "us", costs))?;
+    }
+    Ok(())
+}
+
+// === impl Servers ===
+
+impl Servers {
+    async fn start() -> Result<Self, Failure> {
+        let found = tokio::task::spawn_blocking(|| {
+            let assets = Assets::new(AssetsEnv::from_process());
+            let version =
+                assets.catalogue().default_version(Component::Etcd).ok_or("there is no etcd to be had")?;
+            let wanted = Wanted { component: Component::Etcd, spec: version.any_patch(), path: None };
+            Ok::<_, Failure>(assets.ensure(&wanted, &())?)
+        })
+        .await??;
+        let dir = tempfile::tempdir()?;
+        let config = EtcdConfig {
+            binary: found.path,
+            version: found.version,
+            dir: dir.path().to_owned(),
+            tracing: None,
+            batch: BatchProcessor::default(),
+            lifetime: Lifetime::WithParent,
+        };
+        let etcd = LocalEtcd::start(&config, &()).await?;
+        let (sender, ledger) = mpsc::unbounded_channel();
+        let clock = Clock::new();
+        let start = |faults| {
+            EtcdProxy::start(EtcdProxyConfig {
+                upstream: etcd.address(),
+                faults,
+                seed: 7,
+                clock,
+                ledger: sender.clone(),
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            })
+        };
+        let proxies = [start(Vec::new()).await?, start(faults()).await?];
+        for proxy in &proxies {
+            proxy.arm(clock.now());
+        }
+        Ok(Self { etcd, proxies, ledger, _dir: dir })
+    }
+
+    /// The ways to etcd, in the order of [`PATHS`].
+    async fn ways(&self, call: &Call) -> Result<Vec<Way>, CallError> {
+        let [plain, with_faults] = &self.proxies;
+        let addrs = [self.etcd.address(), plain.addr(), with_faults.addr()];
+        try_join_all(addrs.map(async |addr| {
+            let client = Client::connect(addr).await?;
+            Ok(Way { method: client.method(call.path), client })
+        }))
+        .await
+    }
+}
+
+/// A fault for each call, but for keys that nobody uses.
+fn faults() -> Vec<EtcdFault> {
+    let fault = |rpc: &str| EtcdFault {
+        name: rpc.to_lowercase().replace('/', "-"),
+        rpc: rpc.to_owned(),
+        key_prefix: Some("/registry/deployments/".to_owned()),
+        delay: Some(Delay::Fixed(units::Duration::from_secs(1))),
+        hold: HeldSide::Request,
+        status: None,
+        share: Ratio::one(),
+        during: None,
+    };
+    ["KV/Put", "KV/Range"].map(fault).into()
+}
+
+// === impl Way ===
+
+impl Way {
+    async fn call(&self, call: &Call) -> Result<(), CallError> {
+        self.client.call(&self.method, call.message.clone()).await.map(drop)
+    }
+
+    /// Calls a second with all streams busy for a window, and the CPU time in microseconds that each call
+    /// cost the other threads of this process, which are those of the proxies.
+    async fn saturate(&self, call: &Call) -> Result<(f64, f64), CallError> {
+        let (process, client, began) = (CpuWatch::of_process(), CpuWatch::of_thread(), Instant::now());
+        let stream = || async {
+            let mut calls = 0_u32;
+            while began.elapsed() < WINDOW {
+                self.call(call).await?;
+                calls += 1;
+            }
+            Ok::<_, CallError>(calls)
+        };
+        let calls: u32 = try_join_all((0..STREAMS).map(|_| stream())).await?.iter().sum();
+        let (took, others) = (began.elapsed(), process.elapsed().saturating_sub(client.elapsed()));
+        Ok((f64::from(calls) / took.as_secs_f64(), others.as_secs_f64() * 1e6 / f64::from(calls)))
+    }
+}
