@@ -79,7 +79,7 @@ pub(crate) fn alone<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn passes(name: &str) {
     let (report, directory) = run_scenario(name);
     let style = summary::Style { verbose: true, ..summary::Style::default() };
-    let text = summary::summary(&report, style);
+    let text = summary::summary(&report, directory.path(), style);
     println!("{}\n{text}", directory.path().display());
     assert_eq!(report.status, Status::Pass, "{name}:\n{text}");
 }

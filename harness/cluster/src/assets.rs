@@ -40,7 +40,7 @@ use spangate_scenario::model;
 #[non_exhaustive]
 pub enum AssetError {
     /// The binary that the scenario names is not usable.
-    #[error("{component} at {}, named by the scenario, cannot be used", path.display())]
+    #[error("{component} at {}, named explicitly, cannot be used", path.display())]
     Explicit {
         /// What it should be.
         component: Component,
@@ -464,7 +464,7 @@ impl fmt::Display for Component {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Explicit => "named by the scenario",
+            Self::Explicit => "named explicitly",
             Self::SpangateAssets => "$SPANGATE_ASSETS",
             Self::KubebuilderAssets => "$KUBEBUILDER_ASSETS",
             Self::Path => "PATH",

@@ -1,13 +1,19 @@
 //! The plan: a scenario with every choice made that can be made before anything starts.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use spangate_cluster::{Assets, AssetsEnv, Wanted};
 use spangate_load::{Preparation, Schedule};
-use spangate_scenario::{Loaded, Scenario};
+use spangate_scenario::{
+    Loaded, Scenario,
+    model::{Expectation, Spans},
+};
 
-use crate::{error::CommandError, text};
+use crate::{error::CommandError, text, verdict};
 
 /// A scenario with every choice made.
 pub struct Plan {
@@ -47,8 +53,8 @@ pub struct ComponentView {
     pub name: String,
     /// The version that is wanted.
     pub wanted: String,
-    /// Where it is; absent when it would have to be fetched or built.
-    pub found: Option<String>,
+    /// Where it is, or how it would be had.
+    pub found: String,
 }
 
 /// The load in figures.
@@ -75,6 +81,10 @@ impl Plan {
         let Loaded { mut scenario, text, path } = loaded;
         if let Some(seed) = seed {
             scenario.spec.seed = seed;
+        }
+        let mistakes = cel_mistakes(&scenario);
+        if !mistakes.is_empty() {
+            return Err(CommandError::usage(mistakes.join("\n")));
         }
         let load = &scenario.spec.load;
         let schedule = Schedule::new(load, scenario.spec.seed);
@@ -109,7 +119,20 @@ impl Plan {
     /// The command that repeats the run.
     pub fn repeat(&self) -> String {
         let seed = self.scenario.spec.seed;
-        format!("spangate run {} --seed {seed}", shell_word(&self.path.display().to_string()))
+        format!("spangate run {} --seed {seed}", word(&self.path))
+    }
+
+    /// A script that repeats the run with the scenario that lies beside it, by the program that ran it.
+    pub fn repeat_script(&self) -> String {
+        let program = std::env::current_exe().map_or_else(|_| "spangate".to_owned(), |path| word(&path));
+        let mut command = format!("{program} run \"$here/scenario.yaml\" --seed {}", self.scenario.spec.seed);
+        let binaries = &self.scenario.spec.cluster.binaries;
+        for (option, path) in [("kube-apiserver", &binaries.kube_apiserver), ("etcd", &binaries.etcd)] {
+            if let Some(path) = path {
+                command = format!("{command} --{option} {}", word(path));
+            }
+        }
+        format!("#!/bin/sh\nhere=$(dirname \"$0\")\nexec {command} \"$@\"\n")
     }
 
     /// What a user is shown.
@@ -119,7 +142,14 @@ impl Plan {
         let components = components.into_iter().flatten().map(|wanted| ComponentView {
             name: wanted.component.to_string(),
             wanted: wanted.spec.to_string(),
-            found: assets.locate(&wanted).map(|found| found.to_string()),
+            found: match (assets.locate(&wanted), &wanted.path) {
+                (Some(found), _) => found.to_string(),
+                (None, Some(path)) => format!("{} is no such program", path.display()),
+                (None, None) if assets.catalogue().resolve(wanted.component, wanted.spec).is_none() => {
+                    "not at hand, and not in the catalogue: see `spangate assets list`".to_owned()
+                }
+                (None, None) => "not at hand: would be downloaded or built".to_owned(),
+            },
         });
         let arrivals = &self.schedule.arrivals;
         let entries = self.scenario.spec.load.mix.len();
@@ -139,6 +169,23 @@ impl Plan {
     }
 }
 
+/// What is wrong with the CEL expressions of the expectations; the scenario crate knows no CEL.
+pub fn cel_mistakes(scenario: &Scenario) -> Vec<String> {
+    (0_usize..)
+        .zip(&scenario.spec.expect)
+        .filter_map(|(number, expectation)| {
+            let Expectation::Spans(Spans { cel: Some(source), .. }) = expectation else { return None };
+            let error = verdict::cel_mistake(source)?;
+            Some(format!("spec.expect[{number}].spans.cel: {error}"))
+        })
+        .collect()
+}
+
+/// A path as a word that a shell reads as it stands.
+fn word(path: &Path) -> String {
+    shell_word(&path.display().to_string())
+}
+
 /// A word that a shell reads as it stands.
 fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
@@ -153,8 +200,7 @@ impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# what would be started")?;
         for component in &self.components {
-            let found = component.found.as_deref().unwrap_or("not at hand: would be downloaded or built");
-            writeln!(f, "#   {} {}: {found}", component.name, component.wanted)?;
+            writeln!(f, "#   {} {}: {}", component.name, component.wanted, component.found)?;
         }
         writeln!(f, "#   OTLP sink: any free loopback port")?;
         let load = &self.load;

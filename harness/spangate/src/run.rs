@@ -72,8 +72,7 @@ pub async fn run(
         RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time).map_err(failed)?;
     directory.write(RunDirectory::SCENARIO, &plan.text).map_err(failed)?;
     directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(failed)?;
-    let repeat = format!("#!/bin/sh\nexec {}\n", plan.repeat());
-    directory.write(RunDirectory::REPEAT, &repeat).map_err(failed)?;
+    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(failed)?;
 
     let ledgers = Ledgers::open(&directory, events.clone())?;
     let notes = Notes { clock: Clock::new(), injections: ledgers.injections.clone() };

@@ -24,17 +24,17 @@ pub fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
     })
 }
 
+/// Reads the scenario that a run ran.
+pub fn read_scenario(directory: &RunDirectory) -> Result<Scenario, CommandError> {
+    spangate_scenario::read(directory.file(RunDirectory::SCENARIO)).map(|loaded| loaded.scenario).map_err(
+        |error| CommandError::environment("the scenario of the saved run cannot be read").because(error),
+    )
+}
+
 /// Reads the evidence of a run; `scenario` replaces the one that it ran.
 pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evidence, CommandError> {
     let unreadable = |error| CommandError::environment("the saved run cannot be read").because(error);
-    let scenario = if let Some(scenario) = scenario {
-        scenario
-    } else {
-        let loaded = spangate_scenario::read(directory.file(RunDirectory::SCENARIO)).map_err(|error| {
-            CommandError::environment("the scenario of the saved run cannot be read").because(error)
-        })?;
-        loaded.scenario
-    };
+    let scenario = scenario.map_or_else(|| read_scenario(directory), Ok)?;
     let requests = directory.read_lines(RunDirectory::REQUESTS).map_err(unreadable)?;
     let injections = directory.read_lines(RunDirectory::INJECTIONS).map_err(unreadable)?;
     let facts: Facts = directory.read_json(RunDirectory::FACTS).map_err(unreadable)?;

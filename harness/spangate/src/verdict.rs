@@ -76,6 +76,11 @@ pub struct Check {
     pub holds: bool,
 }
 
+/// What is wrong with a CEL expression, if anything is.
+pub(crate) fn cel_mistake(source: &str) -> Option<String> {
+    cel::Expression::compile(source).err()
+}
+
 /// Judges every expectation of the scenario.
 pub fn judge(evidence: &Evidence) -> Vec<Verdict> {
     let case = Case::new(evidence);

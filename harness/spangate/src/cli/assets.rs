@@ -6,13 +6,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use spangate_cluster::{Assets, AssetsEnv, Component, Wanted};
 
-use super::{Output, Session, print, print_json, terminal::Terminal};
-use crate::{
-    error::CommandError,
-    event::{Events, Reporter, Step},
-    exit::Exit,
-    run::environment,
-};
+use super::{Output, Session, print, print_json, terminal};
+use crate::{error::CommandError, event::Step, exit::Exit, run::environment};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AssetsCommand {
@@ -94,13 +89,7 @@ async fn fetch(
 ) -> Result<Exit, CommandError> {
     let all = [Name::Etcd, Name::KubeApiserver];
     let names = if args.components.is_empty() { all.to_vec() } else { args.components };
-    let (events, mut stream) = Events::channel();
-    let mut terminal = Terminal::new(session.global.quiet);
-    let shown = tokio::spawn(async move {
-        while let Some(event) = stream.recv().await {
-            terminal.event(&event);
-        }
-    });
+    let (events, shown) = terminal::show(session.global.quiet);
     events.step(Step::Binaries);
     let mut found = Vec::new();
     let mut failure = None;

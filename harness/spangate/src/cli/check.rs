@@ -25,6 +25,21 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs, session: &Session) -> Result<Exit, CommandError> {
     let scenario = args.file.as_deref().map(read_scenario).transpose()?.map(|loaded| loaded.scenario);
     let directory = saved::open(args.from.from.as_deref())?;
+    if let Some(scenario) = &scenario {
+        let ran = saved::read_scenario(&directory)?;
+        let other = [
+            ("faults", ran.spec.faults != scenario.spec.faults),
+            ("load", ran.spec.load != scenario.spec.load),
+            ("tracing", ran.spec.cluster.tracing != scenario.spec.cluster.tracing),
+        ];
+        if let Some((what, _)) = other.iter().find(|(_, differs)| *differs) {
+            return Err(CommandError::usage(format!(
+                "the run in {} had another {what}",
+                directory.path().display()
+            ))
+            .help("a saved run can be judged by other expectations only; run the scenario for the rest"));
+        }
+    }
     let evidence = saved::read(&directory, scenario)?;
     let report: Report = directory.read_json(RunDirectory::REPORT).map_err(|error| {
         CommandError::environment("the report of the saved run cannot be read").because(error)
@@ -35,7 +50,7 @@ pub(super) fn run(args: &CheckArgs, session: &Session) -> Result<Exit, CommandEr
         Output::Json => print_json(&report)?,
         Output::Text => {
             let style = summary::Style { colour: colour(), verbose: session.global.verbose > 0 };
-            print(&summary::summary(&report, style))?;
+            print(&summary::summary(&report, directory.path(), style))?;
         }
     }
     Ok(report.exit())

@@ -12,10 +12,10 @@ use spangate_scenario::{
     units::PerMillion,
 };
 
-use super::{Output, Session, print, print_json, terminal::Terminal};
+use super::{Output, Session, print, print_json, terminal};
 use crate::{
     error::CommandError,
-    event::{Event, Events, Reporter, Step},
+    event::{Event, Events, Step},
     exit::Exit,
     run::environment,
 };
@@ -45,7 +45,7 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "VERSION", default_value = Cluster::DEFAULT_KUBERNETES)]
     kubernetes: String,
     /// OTLP/gRPC receiver for traces, without TLS.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4317")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4317", value_parser = endpoint)]
     otlp_endpoint: String,
     /// Traces per million that the API server starts on its own; unset, only sampled requests of privileged
     /// callers are traced.
@@ -55,6 +55,14 @@ pub(super) struct UpArgs {
 
 fn per_million(text: &str) -> Result<PerMillion, String> {
     text.parse().ok().and_then(PerMillion::new).ok_or_else(|| "expected 0 to 1000000".to_owned())
+}
+
+/// As gRPC dials it: no scheme, and a port.
+fn endpoint(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':').filter(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    parts.map(|_| text.to_owned()).ok_or_else(|| "expected HOST:PORT, such as 127.0.0.1:4317".to_owned())
 }
 
 pub(super) async fn run(command: ClusterCommand, session: &Session) -> Result<Exit, CommandError> {
@@ -77,17 +85,14 @@ pub(super) async fn run(command: ClusterCommand, session: &Session) -> Result<Ex
 }
 
 fn refused(error: PlayError) -> CommandError {
-    CommandError::environment(error.to_string()).because(error)
+    match error {
+        PlayError::Name { .. } => CommandError::usage(error.to_string()),
+        error => CommandError::environment("the control plane cannot be had").because(error),
+    }
 }
 
 async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, CommandError> {
-    let (events, mut stream) = Events::channel();
-    let mut terminal = Terminal::new(session.global.quiet);
-    let shown = tokio::spawn(async move {
-        while let Some(event) = stream.recv().await {
-            terminal.event(&event);
-        }
-    });
+    let (events, shown) = terminal::show(session.global.quiet);
     let started = tokio::select! {
         started = start(play, &args, &events) => started,
         () = session.cancel.cancelled() => Err(CommandError::interrupted()),
@@ -108,6 +113,7 @@ async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluste
         tracing: Tracing { sampling_rate_per_million: args.sampling_rate_per_million, ..Tracing::default() },
         ..Cluster::default()
     };
+    let dir = play.dir(&args.name.name).map_err(refused)?;
     let assets = Assets::new(AssetsEnv::from_process());
     let wrong = |error| CommandError::usage(format!("{error}"));
     events.step(Step::Binaries);
@@ -120,7 +126,7 @@ async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluste
     let config = ControlPlaneConfig {
         kube_apiserver,
         etcd,
-        dir: play.dir(&args.name.name).map_err(refused)?,
+        dir,
         cluster,
         otlp: Some(args.otlp_endpoint.clone()),
         lifetime: Lifetime::Detached,

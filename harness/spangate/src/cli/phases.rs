@@ -2,9 +2,9 @@
 
 use std::{fmt::Write, time::Duration};
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::json;
-use spangate_scenario::model::RequestFilter;
+use spangate_scenario::{model::RequestFilter, validate::VERBS};
 use spangate_trace::PhaseSummary;
 
 use super::{From, Output, Session, print, print_json};
@@ -15,7 +15,7 @@ pub(super) struct PhasesArgs {
     #[command(flatten)]
     from: From,
     /// Only requests with this verb.
-    #[arg(long, value_name = "VERB")]
+    #[arg(long, value_name = "VERB", value_parser = PossibleValuesParser::new(VERBS))]
     verb: Option<String>,
     /// Only requests for this resource.
     #[arg(long, value_name = "RESOURCE")]

@@ -7,10 +7,9 @@ use std::{
 
 use clap::Args;
 
-use super::{Output, Session, colour, print, print_json, terminal::Terminal};
+use super::{Output, Session, colour, print, print_json, terminal};
 use crate::{
     error::CommandError,
-    event::{Events, Reporter},
     exit::Exit,
     plan::Plan,
     report::{Report, summary},
@@ -40,8 +39,11 @@ pub(super) struct RunArgs {
 /// Reads a scenario, or says everything that is wrong with it.
 pub(super) fn read_scenario(path: &Path) -> Result<spangate_scenario::Loaded, CommandError> {
     spangate_scenario::read(path).map_err(|error| {
+        if !matches!(error, spangate_scenario::ReadError::Invalid(_)) {
+            return CommandError::usage("there is no scenario to read").because(error);
+        }
         let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(error));
-        CommandError::usage(format!("{} is not a valid scenario; nothing was started", path.display()))
+        CommandError::usage(format!("{} is not a valid scenario", path.display()))
     })
 }
 
@@ -102,20 +104,14 @@ async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Repo
     if text {
         print(&format!("{} (seed {})\n", plan.scenario.metadata.name, plan.scenario.spec.seed))?;
     }
-    let (events, mut stream) = Events::channel();
-    let mut terminal = Terminal::new(session.global.quiet);
-    let shown = tokio::spawn(async move {
-        while let Some(event) = stream.recv().await {
-            terminal.event(&event);
-        }
-    });
+    let (events, shown) = terminal::show(session.global.quiet);
     let outcome = run::run(plan, options, events, session.cancel.clone()).await;
     // The view goes first, so that its bar does not mix with what follows.
     let _ = shown.await;
     let (report, directory) = outcome?;
     if text {
         let style = summary::Style { colour: colour(), verbose: session.global.verbose > 0 };
-        print(&summary::summary(&report, style))?;
+        print(&summary::summary(&report, directory.path(), style))?;
         print(&format!("{}\n", directory.path().display()))?;
     }
     Ok(report)

@@ -9,16 +9,17 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spangate_load::Outcome;
+use tokio::task::JoinHandle;
 
-use crate::event::{Event, Reporter, Step};
+use crate::event::{Event, Events, Reporter, Step};
 
 /// Time between two plain lines of progress.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Time over which the live rate is taken.
 const RATE_OVER: Duration = Duration::from_secs(2);
 
-/// Shows a run while it goes on, on standard error.
-pub(super) struct Terminal {
+/// Shows a run while it goes on.
+struct Terminal {
     form: Form,
     load: Option<LoadView>,
     spans: u64,
@@ -40,11 +41,23 @@ struct LoadView {
     recent: VecDeque<Instant>,
 }
 
+/// A stream whose events are shown on standard error until its last sender is gone; the task ends then.
+pub(super) fn show(quiet: bool) -> (Events, JoinHandle<()>) {
+    let (events, mut stream) = Events::channel();
+    let mut terminal = Terminal::new(quiet);
+    let shown = tokio::spawn(async move {
+        while let Some(event) = stream.recv().await {
+            terminal.event(&event);
+        }
+    });
+    (events, shown)
+}
+
 // === impl Terminal ===
 
 impl Terminal {
     /// A view that suits standard error: live on a terminal, plain otherwise and in CI.
-    pub(super) fn new(quiet: bool) -> Self {
+    fn new(quiet: bool) -> Self {
         let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         let form = if quiet {
             Form::Quiet

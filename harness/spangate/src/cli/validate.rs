@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Output, Session, print, print_json};
-use crate::{error::CommandError, exit::Exit};
+use crate::{error::CommandError, exit::Exit, plan::cel_mistakes};
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
@@ -19,19 +19,28 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
     let mut exit = Exit::Pass;
     let mut results = Vec::new();
     for file in &args.files {
-        let error = spangate_scenario::read(file).err();
-        if let Some(error) = &error {
+        let (text, problems) = match spangate_scenario::read(file) {
+            Ok(loaded) => {
+                let mistakes = cel_mistakes(&loaded.scenario);
+                let text =
+                    mistakes.iter().map(|mistake| format!("{}: {mistake}\n", file.display())).collect();
+                (text, mistakes.iter().map(|mistake| json!({"message": mistake})).collect())
+            }
+            Err(error) => {
+                let problems = problems(&error);
+                (format!("{:?}\n", miette::Report::new(error)), problems)
+            }
+        };
+        if !problems.is_empty() {
             exit = Exit::Usage;
-            results.push(json!({"file": file, "valid": false, "problems": problems(error)}));
-        } else {
-            results.push(json!({"file": file, "valid": true, "problems": []}));
         }
-        match (session.global.output, error) {
-            (Output::Json, _) => {}
-            (Output::Text, None) if session.global.quiet => {}
-            (Output::Text, None) => print(&format!("{}: valid\n", file.display()))?,
-            (Output::Text, Some(error)) => print(&format!("{:?}\n", miette::Report::new(error)))?,
+        match session.global.output {
+            Output::Json => {}
+            Output::Text if !problems.is_empty() => print(&text)?,
+            Output::Text if session.global.quiet => {}
+            Output::Text => print(&format!("{}: valid\n", file.display()))?,
         }
+        results.push(json!({"file": file, "valid": problems.is_empty(), "problems": problems}));
     }
     if session.global.output == Output::Json {
         print_json(&results)?;
@@ -54,6 +63,9 @@ fn problems(error: &spangate_scenario::ReadError) -> Vec<serde_json::Value> {
                 })
             })
             .collect(),
-        other => vec![json!({"message": other.to_string()})],
+        other => {
+            let cause = std::error::Error::source(other).map(ToString::to_string);
+            vec![json!({"message": other.to_string(), "cause": cause})]
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The report as text for a terminal.
 
-use std::fmt::Write;
+use std::{fmt::Write, path::Path};
 
 use super::Report;
 use crate::{
@@ -17,11 +17,11 @@ pub struct Style {
     pub verbose: bool,
 }
 
-/// The report as text, ending in a newline.
-pub fn summary(report: &Report, style: Style) -> String {
+/// The report of the run in `directory` as text, ending in a newline.
+pub fn summary(report: &Report, directory: &Path, style: Style) -> String {
     let mut out = String::new();
     for verdict in &report.verdicts {
-        draw_verdict(&mut out, verdict, style);
+        draw_verdict(&mut out, verdict, directory, style);
     }
     for warning in &report.warnings {
         line(&mut out, &format!("{} {warning}", style.paint("warning:", "33")));
@@ -44,7 +44,7 @@ pub fn summary(report: &Report, style: Style) -> String {
     out
 }
 
-fn draw_verdict(out: &mut String, verdict: &Verdict, style: Style) {
+fn draw_verdict(out: &mut String, verdict: &Verdict, directory: &Path, style: Style) {
     let (mark, colour) = match verdict.status {
         Status::Pass => ("PASS", "32"),
         Status::Fail => ("FAIL", "31"),
@@ -71,7 +71,7 @@ fn draw_verdict(out: &mut String, verdict: &Verdict, style: Style) {
     }
     if verdict.status != Status::Pass {
         for trace in &verdict.examples {
-            line(out, &format!("     spangate show {trace}"));
+            line(out, &format!("     spangate show {trace} --from {}", directory.display()));
         }
     }
 }
@@ -124,13 +124,13 @@ pub(crate) mod tests {
         verdicts[0].check(Check::bound("missing", "0", "= 0", 40, true));
         verdicts[1].check(Check::bound("found again", "19 of 20", "20", 20, false));
         verdicts[1].example(Run::trace(4));
-        insta::assert_snapshot!(summary(&report(verdicts), Style::default()), @r"
+        insta::assert_snapshot!(summary(&report(verdicts), Path::new("run"), Style::default()), @r"
         PASS complete
              missing  0  (expected = 0)  n=40
         FAIL injected slow-mutate within 2ms
              found again  19 of 20  (expected 20)  n=20
              -> found again is 19 of 20, expected 20
-             spangate show abababababababab0000000000000004
+             spangate show abababababababab0000000000000004 --from run
         warning: the generator started late
         40 requests, 1 refused; start lag p99 0ns; 0 spans stored
         ");

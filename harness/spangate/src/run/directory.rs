@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -70,9 +71,12 @@ impl RunDirectory {
         unreachable!("the numbers do not end")
     }
 
-    /// A directory that an earlier run left.
+    /// A directory that an earlier run left, or the newest one in a directory of runs.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let facts = path.join(Self::FACTS);
+        if !facts.exists() && !path.join(Self::SCENARIO).exists() {
+            return Self::latest(path);
+        }
         File::open(&facts).map_err(|source| DirectoryError {
             action: "find the facts of a run in",
             path: facts,
@@ -114,6 +118,17 @@ impl RunDirectory {
         fs::write(&temporary, contents)
             .and_then(|()| fs::rename(&temporary, &path))
             .map_err(|source| DirectoryError { action: "write", path, source })
+    }
+
+    /// Writes an artefact that can be executed.
+    pub fn write_script(&self, name: &str, contents: &str) -> Result<(), DirectoryError> {
+        self.write(name, contents)?;
+        let path = self.file(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|source| DirectoryError {
+            action: "make executable",
+            path,
+            source,
+        })
     }
 
     /// Writes an artefact as pretty JSON.

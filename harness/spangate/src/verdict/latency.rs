@@ -3,7 +3,7 @@
 use spangate_load::{Outcome, RequestRecord};
 use spangate_scenario::{
     model::{Latency, Percentiles},
-    units::{Bound, Duration},
+    units::{Bound, Comparison, Duration},
 };
 use spangate_trace::stats;
 
@@ -101,14 +101,20 @@ pub(super) fn percentiles(bounds: &Percentiles, sorted: &[u64], verdict: &mut Ve
         let value = std::time::Duration::from_nanos(*value);
         let holds = bound.holds(&Duration::from(value));
         let mut check = Check::bound(name, text::duration(value), bound.to_string(), n, holds || n < least);
+        let mut refuted = false;
         // The smallest and the largest are what they are; only percentiles between them are estimates.
         if quantile > 0.0 && quantile < 1.0 {
             let interval = stats::quantile_interval(sorted, quantile, 0.95);
             let end = |end: Option<u64>| end.map_or_else(|| "?".to_owned(), text::nanos);
             check = check.with_interval(format!("{} to {} (95%)", end(interval.low), end(interval.high)));
+            // Too few for an estimate may be enough to refute: if even the lower end is too long, it is.
+            let upper = matches!(bound, Bound::One(Comparison::Less | Comparison::AtMost, _));
+            let low = interval.low.map(|low| Duration::from(std::time::Duration::from_nanos(low)));
+            refuted = upper && low.is_some_and(|low| !bound.holds(&low));
+            check.holds &= !refuted;
         }
         verdict.check(check);
-        if n < least {
+        if n < least && !refuted {
             verdict.undecided(format!("{name} needs at least {least} observations, there are {n}"));
         }
     }
@@ -138,6 +144,13 @@ mod tests {
         let expect = Latency { filter: RequestFilter::default(), is };
         assert_eq!(judge(&expect, &Case::new(&Run::of_creates(40).evidence())).status, Status::Inconclusive);
         assert_eq!(judge(&expect, &Case::new(&Run::of_creates(100).evidence())).status, Status::Pass);
+    }
+
+    #[test]
+    fn too_few_observations_can_still_refute() {
+        let is = Percentiles { p99: Some("< 1ms".parse().unwrap()), ..Percentiles::default() };
+        let expect = Latency { filter: RequestFilter::default(), is };
+        assert_eq!(judge(&expect, &Case::new(&Run::of_creates(40).evidence())).status, Status::Fail);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `phases`: where the API server spent the time of a request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use spangate_load::RequestRecord;
 use spangate_scenario::{
@@ -28,6 +28,16 @@ pub(super) fn judge(expect: &model::Phases, case: &Case<'_>) -> Verdict {
     let traced: Vec<_> = case.phases().filter(|(r, _)| case.matches(&expect.filter, r)).collect();
     if traced.is_empty() {
         verdict.undecided("no request of this kind was traced");
+        return verdict;
+    }
+    if !traced.iter().any(|(_, times)| times.by_phase.iter().any(|(seen, _)| *seen == phase)) {
+        let seen: BTreeSet<String> = traced
+            .iter()
+            .flat_map(|(_, times)| &times.by_phase)
+            .map(|(phase, _)| phase.to_string())
+            .collect();
+        let seen: Vec<String> = seen.into_iter().collect();
+        verdict.undecided(format!("no request had the phase {phase}; their phases are {}", seen.join(", ")));
         return verdict;
     }
     let own = |times: &PhaseTimes| u64::try_from(times.get(&phase).as_nanos()).unwrap_or(u64::MAX);
@@ -110,6 +120,14 @@ mod tests {
         let evidence = Run::of_creates(40).evidence();
         assert_eq!(judge(&share(">= 20%"), &Case::new(&evidence)).status, Status::Pass);
         assert_eq!(judge(&share("< 20%"), &Case::new(&evidence)).status, Status::Fail);
+    }
+
+    #[test]
+    fn a_phase_that_no_request_had_decides_nothing() {
+        let expect = model::Phases { phase: "etcd KV/Rang".to_owned(), ..share("< 50%") };
+        let verdict = judge(&expect, &Case::new(&Run::of_creates(40).evidence()));
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert!(verdict.reasons[0].contains("etcd KV/Txn"), "{verdict:?}");
     }
 
     #[test]
