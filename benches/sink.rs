@@ -148,12 +148,10 @@ async fn loss() -> Result<(), Failure> {
     let spans = sent.accepted + sent.failed;
     let n = usize::try_from(spans)?;
     let share = stats::clopper_pearson(lost, spans, figures::CONFIDENCE);
-    let percent = |estimate: Estimate| Estimate {
-        value: estimate.value * 100.0,
-        low: estimate.low * 100.0,
-        high: estimate.high * 100.0,
-    };
-    table.row(&Figure::new("sent and not stored", "%", percent(share), n).target(Target::AtMost(0.0)))?;
+    let ppm = |share: f64| share * 1e6;
+    let share = Estimate { value: ppm(share.value), low: ppm(share.low), high: ppm(share.high) };
+    let figure = Figure::new("sent and not stored", "per million", share, n);
+    table.row(&figure.target(Target::AtMost(0.0)))?;
     let rate = spans as f64 / sent.took.as_secs_f64() / RATE * 100.0;
     table.row(&Figure::once("sent, of the rate", "%", rate).target(Target::AtLeast(99.5)))?;
     let p99 = figures::quantile(&sent.lags, 0.99);

@@ -56,6 +56,22 @@ impl Node {
         }
     }
 
+    /// The text of a scalar, quotes left out.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            Value::Sequence(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    /// Whether quotes make this text, and without them it would be a number or a truth value.
+    pub(crate) fn is_quoted_value(&self) -> bool {
+        match &self.value {
+            Value::Scalar { text, plain: false } => !matches!(resolve(text), Scalar::Text(_) | Scalar::Null),
+            Value::Scalar { .. } | Value::Sequence(_) | Value::Mapping(_) => false,
+        }
+    }
+
     /// The entries, if this is a mapping.
     pub(crate) fn entries(&self) -> Option<&[Entry]> {
         match &self.value {
@@ -86,6 +102,9 @@ impl Node {
             (Value::Sequence(_), _) => "a list".to_owned(),
             (Value::Mapping(_), _) => "a mapping".to_owned(),
             (_, Some(Scalar::Null)) => "nothing".to_owned(),
+            (Value::Scalar { text, .. }, Some(Scalar::Text(_))) if self.is_quoted_value() => {
+                format!("the text `{}`", shorten(text))
+            }
             (Value::Scalar { text, .. }, Some(Scalar::Text(_))) => format!("`{}`", shorten(text)),
             (Value::Scalar { text, .. }, Some(Scalar::Bool(_))) => format!("the truth value `{text}`"),
             (Value::Scalar { text, .. }, _) => format!("the number `{}`", shorten(text)),
@@ -168,5 +187,10 @@ mod tests {
         assert_eq!(node("true").describe(), "the truth value `true`");
         assert_eq!(node("").describe(), "nothing");
         assert_eq!(node("one\ntwo\n").describe(), "`one...`");
+        let quoted =
+            |text: &str| Node { span: 0..0, value: Value::Scalar { text: text.to_owned(), plain: false } };
+        assert_eq!(quoted("true").describe(), "the text `true`");
+        assert_eq!(quoted("yes").describe(), "`yes`");
+        assert_eq!(quoted("").describe(), "``");
     }
 }

@@ -143,7 +143,7 @@ impl Reader {
             return;
         }
         let rests_on_broken = |part: &Path| self.is_broken(self.find(root, part).0);
-        if finding.rests_on.as_ref().is_some_and(rests_on_broken) {
+        if finding.rests_on.iter().any(rests_on_broken) {
             return;
         }
         let (node, key, written) = self.find(root, &finding.path);

@@ -146,6 +146,10 @@ fn type_of(schema: &Value) -> String {
         let name = type_name(reference);
         return format!("[{name}](#{})", name.to_lowercase());
     }
+    if let Some(words) = schema["enum"].as_array() {
+        let words: Vec<String> = words.iter().map(|word| format!("`{}`", inline(word))).collect();
+        return format!("one of {}", words.join(", "));
+    }
     match &schema["type"] {
         Value::String(name) if name == "array" => format!("list of {}", type_of(&schema["items"])),
         Value::String(name) if name == "object" => {
@@ -206,6 +210,7 @@ mod tests {
             "| `timeoutSeconds` | whole number | `10` | How long the API server waits, 1 to 30 seconds. |",
             "| `rules` | list of [WebhookRule](#webhookrule) | required | Which requests the API server sends to it. |",
             "| `extraArgs` | map of text to text |  | Further flags, without the leading dashes; they win over ours. |",
+            "| `resource` | one of `configmaps`, `pods`, `deployments`, `events` |  | The resource, plural. |",
             "| `fixed:` [Duration](#duration) | Always the same. |",
         ] {
             assert!(text.lines().any(|line| line == row), "{row}\n{text}");

@@ -20,6 +20,7 @@ mod names;
 mod selector;
 mod spans;
 mod webhook;
+mod writes;
 
 pub use etcd::ETCD_RPCS;
 pub use expect::VERBS;
@@ -33,8 +34,8 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
-    /// Another part of the scenario that the finding rests on.
-    pub(crate) rests_on: Option<Path>,
+    /// Other parts of the scenario that the finding rests on.
+    pub(crate) rests_on: Vec<Path>,
 }
 
 /// The parts of a scenario that could be read.
@@ -67,7 +68,7 @@ pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
         cluster::check(cluster, &root.key("spec.cluster"), &mut findings);
     }
     if let Some(faults) = parts.faults {
-        faults::check(faults, parts.load, &root.key("spec.faults"), &mut findings);
+        faults::check(faults, parts, &root.key("spec.faults"), &mut findings);
     }
     if let Some(load) = parts.load {
         load::check(load, &root.key("spec.load"), &mut findings);
@@ -124,7 +125,7 @@ impl<'a> Parts<'a> {
 
 impl Findings {
     fn add(&mut self, at: &Path, message: impl Into<String>) -> &mut Finding {
-        let finding = Finding { path: at.clone(), message: message.into(), help: None, rests_on: None };
+        let finding = Finding { path: at.clone(), message: message.into(), help: None, rests_on: Vec::new() };
         self.0.push_mut(finding)
     }
 
@@ -145,7 +146,7 @@ impl Finding {
     }
 
     fn rests_on(&mut self, part: Path) -> &mut Self {
-        self.rests_on = Some(part);
+        self.rests_on.push(part);
         self
     }
 }

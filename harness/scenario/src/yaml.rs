@@ -217,12 +217,27 @@ fn scan_error(text: &str, error: &ScanError) -> SyntaxError {
         Some("a `*` begins an alias; to mean the star itself, quote it: \"*\"".to_owned())
     } else if rest.starts_with(['@', '`', '%']) {
         Some("text that begins with this character must be quoted".to_owned())
+    } else if let Some(bound) = unquoted_bound(text, start, &error.info()) {
+        Some(format!("text that begins with `>` is a block of lines; to mean a bound, quote it: \"{bound}\""))
     } else if rest.starts_with('\t') {
         Some("indent with spaces".to_owned())
     } else {
         None
     };
     refused
+}
+
+/// The bound without quotes, such as `>= 80%`, that an error at `place` is about.
+fn unquoted_bound<'t>(text: &'t str, place: usize, error: &str) -> Option<&'t str> {
+    // Outside of brackets a block of lines begins before the place, within them none may begin.
+    if !error.contains("block scalar") && !text[place..].starts_with('>') {
+        return None;
+    }
+    let start = text[..place].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next()?;
+    let begin = [": >", "- >"].into_iter().find_map(|before| line.find(before))? + 2;
+    // It ends at a comment, or in brackets where the next value begins.
+    line[begin..].split([',', '}', ']', '#']).next().map(str::trim_end)
 }
 
 #[cfg(test)]
@@ -284,6 +299,20 @@ mod tests {
     fn a_bare_star_is_explained() {
         let error = parse("resources: [*]\n").unwrap_err();
         assert!(error.help.unwrap().contains("quote it"));
+    }
+
+    #[test]
+    fn a_bound_without_quotes_is_explained() {
+        for (text, bound) in [
+            ("a:\n  share: >= 80%\n", ">= 80%"),
+            ("a:\n  share: >= 80% # most\n  b: 1\n", ">= 80%"),
+            ("a: {count: > 0, b: c}\n", "> 0"),
+            ("count: >0\n", ">0"),
+        ] {
+            let error = parse(text).unwrap_err();
+            let help = error.help.unwrap_or_default();
+            assert!(help.ends_with(&format!("quote it: \"{bound}\"")), "{text:?}: {} {help}", error.message);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttributeMatch, Identity, TextMatch, Window};
+use super::{AttributeMatch, Identity, Resource, TextMatch, Window};
 use crate::units::{Bound, Duration, Ratio};
 
 /// One expectation.
@@ -53,6 +53,9 @@ fn default_share() -> Ratio {
 }
 
 /// The fault explains the excess latency of the requests that it touched.
+///
+/// They are compared with requests of the same operation on the same resource that it did not touch, so it
+/// must spare some: by a `share` below 100%, or by `during`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Blame {
@@ -86,7 +89,11 @@ pub struct Spans {
     /// Attributes that every one of them must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, AttributeMatch>,
-    /// A CEL expression over `span` that must be true of every one of them.
+    /// A CEL expression that must be true of every one of them. `span` has the texts `name`, `kind`, `status`,
+    /// `statusMessage`, `scope`, `service`, `traceId`, `spanId` and `parent` (a span id, null of a root), the
+    /// numbers `durationMs` and `selfMs`, `attributes` (a map by key) and `events` (a list in which each has
+    /// `name`, `offsetMs` from the span's start, and `attributes`):
+    /// `span.events.exists(e, e.name == 'Request completed')`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cel: Option<String>,
 }
@@ -225,12 +232,13 @@ impl Default for Complete {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RequestFilter {
-    /// `create`, `get`, `list`, `watch`, `watchlist`, `update`, `patch`, `apply`, `delete`, `deletecollection`,
-    /// `discovery`.
+    /// What was asked, in the words of Kubernetes' RBAC and the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = crate::validate::VERBS))]
     pub verb: Option<String>,
     /// The resource, plural.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = Resource::ALL.map(Resource::plural)))]
     pub resource: Option<String>,
     /// The HTTP status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,6 +286,27 @@ pub struct Percentiles {
     pub max: Option<Bound<Duration>>,
 }
 
+/// Phases for editors to propose; those with a name after the first word have more.
+const PHASES: &[&str] = &[
+    "etcd KV/Txn",
+    "etcd KV/Range",
+    "mutating slow-mutate",
+    "validating slow-validate",
+    "server",
+    "authentication",
+    "audit",
+    "impersonation",
+    "priority and fairness",
+    "authorization",
+    "handler",
+    "cache",
+    "storage",
+    "encryption",
+    "serialization",
+    "proxy",
+    "other",
+];
+
 /// Self time by phase of the API server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -285,7 +314,10 @@ pub struct Phases {
     /// Which requests.
     #[serde(rename = "where", default)]
     pub filter: RequestFilter,
-    /// The phase, as `spangate phases` prints it: `etcd KV/Txn`, `mutating slow-mutate`, `authorization`, ...
+    /// The phase, as `spangate phases` prints it: `etcd` and an RPC, `mutating` or `validating` and a webhook,
+    /// or one of `server`, `authentication`, `audit`, `impersonation`, `priority and fairness`,
+    /// `authorization`, `handler`, `cache`, `storage`, `encryption`, `serialization`, `proxy`, `other`.
+    #[schemars(extend("examples" = PHASES))]
     pub phase: String,
     /// Percentiles of its self time per request.
     #[serde(default, skip_serializing_if = "Option::is_none")]

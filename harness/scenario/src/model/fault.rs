@@ -1,11 +1,11 @@
 //! What to break, and when.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::units::{Duration, Ratio};
+use crate::units::{Duration, HINT, Ratio};
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -147,10 +147,29 @@ fn default_timeout_seconds() -> u8 {
     10
 }
 
-/// Reads any number, so that one beyond a byte is told the bounds of the webhook and not those of a byte.
+/// Reads anything, so that what is wrong is told the bounds of the webhook and not those of a byte.
 fn timeout_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    let seconds = u64::deserialize(deserializer)?;
-    u8::try_from(seconds).map_err(|_| de::Error::custom(format!("must be 1 to 30, got {seconds}")))
+    struct Visitor;
+
+    impl de::Visitor<'_> for Visitor {
+        type Value = u8;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number from 1 to 30")
+        }
+
+        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<u8, E> {
+            u8::try_from(seconds).map_err(|_| E::custom(format!("must be 1 to 30, got {seconds}")))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<u8, E> {
+            let number = text.strip_suffix('s').unwrap_or(text).parse::<u8>();
+            let hint = number.map_or_else(|_| String::new(), |number| format!("{HINT}`{number}`?"));
+            Err(E::custom(format!("expected a whole number from 1 to 30, got `{text}`{hint}")))
+        }
+    }
+
+    deserializer.deserialize_any(Visitor)
 }
 
 /// What a webhook answers.
@@ -255,9 +274,11 @@ pub struct Window {
 pub struct EtcdFault {
     /// The fault's name: a DNS label.
     pub name: String,
-    /// The RPC: `KV/Txn`, `KV/Range`, `KV/RangeStream`, `Watch/Watch`, `Lease/LeaseGrant`, ...
+    /// The RPC, without the package `etcdserverpb`. The API server reads with `KV/Range` and writes with
+    /// `KV/Txn`.
+    #[schemars(extend("enum" = crate::validate::ETCD_RPCS))]
     pub rpc: String,
-    /// Affects only requests for keys with this prefix (`/registry/configmaps`).
+    /// Affects only requests for keys with this prefix (`/registry/configmaps/`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_prefix: Option<String>,
     /// How long a call is held.

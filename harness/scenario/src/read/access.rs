@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     node::{Entry, Node, Value},
+    path::Step,
     suggest,
+    units::Duration,
 };
 
 /// The entries of a mapping that were not set aside.
@@ -102,7 +104,8 @@ impl<'a> Variant<'a> {
         };
         if !known.contains(&tag.as_str()) {
             let what = if content.is_some() { "key" } else { "value" };
-            let help = Some(suggest::help(tag, known));
+            let bare = (content.is_none() && enum_name == DELAY).then(|| bare_delay(&whole, tag)).flatten();
+            let help = Some(bare.unwrap_or_else(|| suggest::help(tag, known)));
             return Err(Failure::Other { message: format!("unknown {what} `{tag}`"), help });
         }
         if content.is_some_and(|entry| whole.reader.is_aside(&entry.value)) {
@@ -121,6 +124,20 @@ impl<'a> Variant<'a> {
         let place = Place::Key(self.whole.place, &entry.key, &entry.key_span);
         self.whole.reader.part(&entry.value, &place, read)
     }
+}
+
+/// The enum whose simplest form is often taken for a plain duration.
+const DELAY: &str = "Delay";
+
+/// What to write in place of `delay: 80ms`, or of `delay: 80`.
+fn bare_delay(whole: &NodeDeserializer<'_>, text: &str) -> Option<String> {
+    let fixed = match text.parse::<Duration>() {
+        Ok(fixed) => fixed.to_string(),
+        Err(_) => format!("{}ms", text.parse::<u64>().ok()?),
+    };
+    let path = whole.place.path();
+    let Some(Step::Key(key)) = path.steps().last() else { return None };
+    Some(format!("write `{key}: {{fixed: {fixed}}}`"))
 }
 
 /// A mapping with several keys where one was expected; most often the keys below the first one are not

@@ -95,10 +95,16 @@ impl<'a> NodeDeserializer<'a> {
         }
     }
 
+    /// The scalar is not a number or truth value as expected; the quotes may be all that is wrong.
+    fn expected_unquoted(&self, what: impl Into<String>) -> Failure {
+        let help = self.node.is_quoted_value().then(|| "remove the quotes".to_owned());
+        Failure::Expected { what: what.into(), help }
+    }
+
     fn unsigned(&self, max: u64) -> Result<u64, Failure> {
         match self.node.scalar() {
             Some(Scalar::Unsigned(number)) if number <= max => Ok(number),
-            _ => Err(Failure::expected(format!("a whole number from 0 to {max}"))),
+            _ => Err(self.expected_unquoted(format!("a whole number from 0 to {max}"))),
         }
     }
 
@@ -110,7 +116,7 @@ impl<'a> NodeDeserializer<'a> {
         };
         number
             .filter(|number| (min..=max).contains(number))
-            .ok_or_else(|| Failure::expected(format!("a whole number from {min} to {max}")))
+            .ok_or_else(|| self.expected_unquoted(format!("a whole number from {min} to {max}")))
     }
 }
 
@@ -155,7 +161,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match self.node.scalar() {
             Some(Scalar::Bool(truth)) => visitor.visit_bool(truth),
-            _ => Err(Failure::expected("true or false")),
+            _ => Err(self.expected_unquoted("true or false")),
         }
     }
 
@@ -168,7 +174,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
             Some(Scalar::Unsigned(number)) => visitor.visit_f64(number as f64),
             Some(Scalar::Signed(number)) => visitor.visit_f64(number as f64),
             Some(Scalar::Float(number)) => visitor.visit_f64(number),
-            _ => Err(Failure::expected("a number")),
+            _ => Err(self.expected_unquoted("a number")),
         }
     }
 

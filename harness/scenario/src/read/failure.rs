@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de;
 
-use crate::{node::Node, suggest};
+use crate::{node::Node, suggest, units};
 
 /// The error of the deserializer; [`Reader::part`](super::Reader::part) turns it into a mistake.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ impl Failure {
         match self {
             Self::Noted | Self::Incomplete => None,
             Self::Expected { what, help } => {
+                let text = node.text().unwrap_or_default();
+                let help =
+                    help.or_else(|| units::hint(&what, text).map(|hint| format!("did you mean {hint}")));
                 Some((format!("expected {what}, got {}", node.describe()), help))
             }
             Self::Missing(key) => Some((format!("the key `{key}` is missing"), None)),
@@ -44,7 +47,13 @@ impl Failure {
 
 impl de::Error for Failure {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Other { message: message.to_string(), help: None }
+        let message = message.to_string();
+        match message.split_once(units::HINT) {
+            Some((message, hint)) => {
+                Self::Other { message: message.to_owned(), help: Some(format!("did you mean {hint}")) }
+            }
+            None => Self::Other { message, help: None },
+        }
     }
 
     fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {

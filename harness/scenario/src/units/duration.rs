@@ -11,7 +11,7 @@ use super::ParseUnitError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Duration(time::Duration);
 
-const EXPECTED: &str = "a duration such as 150ms, 1.5s or 1m30s";
+pub(super) const EXPECTED: &str = "a duration such as 150ms, 1.5s or 1m30s";
 
 /// Units from the longest to the shortest, with their nanoseconds (Go's `time.ParseDuration`).
 const UNITS: [(&str, u64); 6] = [

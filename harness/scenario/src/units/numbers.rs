@@ -64,7 +64,7 @@ impl fmt::Display for Size {
 
 // === impl Rate ===
 
-const RATE: &str = "a rate such as 50/s or 10/m";
+pub(super) const RATE: &str = "a rate such as 50/s or 10/m";
 
 impl Rate {
     /// A rate in events per second; it must be finite and not negative.
@@ -108,7 +108,7 @@ impl fmt::Display for Rate {
 
 // === impl Ratio ===
 
-const RATIO: &str = "a share such as 80% or 0.8, between 0 and 1";
+pub(super) const RATIO: &str = "a share such as 80% or 0.8, between 0 and 1";
 
 impl Ratio {
     /// A share between 0 and 1.
@@ -191,7 +191,7 @@ impl<'de> Deserialize<'de> for PerMillion {
 
 /// Reads a unit from YAML text or from a plain number that `FromStr` understands.
 macro_rules! text_form {
-    ($name:ident, $expected:expr, $pattern:literal, $description:literal) => {
+    ($name:ident, $expected:expr, $schema:tt) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -236,11 +236,7 @@ macro_rules! text_form {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({
-                    "type": ["string", "number"],
-                    "description": $description,
-                    "pattern": $pattern,
-                })
+                json_schema!($schema)
             }
         }
     };
@@ -249,11 +245,33 @@ macro_rules! text_form {
 text_form!(
     Size,
     SIZE,
-    r"^[0-9]+ *(B|KiB|Ki|MiB|Mi|GiB|Gi|kB|k|MB|M|GB|G)?$",
-    "A number of bytes: 500, 2KiB, 1MiB."
+    {
+        "type": ["string", "integer"],
+        "description": "A number of bytes: 500, 2KiB, 1MiB.",
+        "pattern": r"^[0-9]+ *(B|KiB|Ki|MiB|Mi|GiB|Gi|kB|k|MB|M|GB|G)?$",
+        "minimum": 0,
+    }
 );
-text_form!(Rate, RATE, r"^[0-9]+(\.[0-9]+)? */ *[smh]$", "Events per time: 50/s, 10/m.");
-text_form!(Ratio, RATIO, r"^[0-9]+(\.[0-9]+)?%?$", "A share of a whole: 80%, 0.8.");
+text_form!(
+    Rate,
+    RATE,
+    {
+        "type": "string",
+        "description": "Events per time: 50/s, 10/m.",
+        "pattern": r"^[0-9]+(\.[0-9]+)? */ *[smh]$",
+    }
+);
+text_form!(
+    Ratio,
+    RATIO,
+    {
+        "type": ["string", "number"],
+        "description": "A share of a whole: 80%, 0.8.",
+        "pattern": r"^[0-9]+(\.[0-9]+)?%?$",
+        "minimum": 0,
+        "maximum": 1,
+    }
+);
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,22 @@ pub(super) fn count(bound: &Bound<u64>, at: &Path, findings: &mut Findings) {
     useful(bound, &Range(0, None), at, findings);
 }
 
-pub(super) fn duration(bound: &Bound<Duration>, at: &Path, findings: &mut Findings) {
-    useful(bound, &Range(Duration::default(), None), at, findings);
+/// A time that is measured: to the nanosecond it is never equal to another one, unless nothing took place.
+/// `meant` is the comparison to propose.
+pub(super) fn duration(bound: &Bound<Duration>, meant: Comparison, at: &Path, findings: &mut Findings) {
+    let exact = match bound {
+        Bound::One(Comparison::Equal, limit) => Some(limit),
+        Bound::Within(low, high) if low == high => Some(low),
+        Bound::One(..) | Bound::Within(..) => None,
+    };
+    match exact.filter(|limit| !limit.is_zero()) {
+        Some(limit) => {
+            findings
+                .add(at, format!("no measured time is exactly {limit}"))
+                .help(format!("did you mean `{}`?", Bound::One(meant, limit)));
+        }
+        None => useful(bound, &Range(Duration::default(), None), at, findings),
+    }
 }
 
 pub(super) fn ratio(bound: &Bound<Ratio>, at: &Path, findings: &mut Findings) {

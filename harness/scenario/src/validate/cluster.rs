@@ -45,7 +45,11 @@ pub(super) fn check(cluster: &Cluster, at: &Path, findings: &mut Findings) {
 fn version(text: &str, at: &Path, example: &str, findings: &mut Findings) -> Option<(u32, u32)> {
     let numbers = names::version(text);
     if numbers.is_none() {
-        findings.add(at, format!("`{text}` is not a version")).help(format!("write it as {example}"));
+        let bare = text.strip_prefix('v').filter(|bare| names::version(bare).is_some());
+        // Without quotes, YAML would take some of them for numbers.
+        let help =
+            bare.map_or_else(|| format!("write it as {example}"), |bare| format!("did you mean \"{bare}\"?"));
+        findings.add(at, format!("`{text}` is not a version")).help(help);
     }
     numbers
 }

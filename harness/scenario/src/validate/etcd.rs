@@ -1,7 +1,14 @@
 //! Rules for faults between the API server and etcd.
 
-use super::{Findings, faults};
-use crate::{model::EtcdFault, path::Path, suggest};
+use super::{
+    Findings, faults, names,
+    writes::{self, REGISTRY, Write},
+};
+use crate::{
+    model::{Cluster, EtcdFault, Resource},
+    path::Path,
+    suggest,
+};
 
 /// The RPCs of etcd that a fault can name, without the package `etcdserverpb`
 /// (`api/etcdserverpb/rpc.proto`).
@@ -34,7 +41,20 @@ const WITH_KEYS: &[&str] =
 /// RPCs whose one stream carries the requests of many callers.
 const SHARED_STREAMS: &[&str] = &["Watch/Watch", "Lease/LeaseKeepAlive"];
 
-pub(super) fn check(fault: &EtcdFault, at: &Path, findings: &mut Findings) {
+/// The RPC by which the API server writes; it has no other
+/// (`staging/src/k8s.io/apiserver/pkg/storage/etcd3/store.go`).
+const WRITE: &str = "KV/Txn";
+
+/// The flag of the API server that moves its keys away from [`REGISTRY`].
+const PREFIX_FLAG: &str = "etcd-prefix";
+
+pub(super) fn check(
+    fault: &EtcdFault,
+    writes: Option<&[Write]>,
+    cluster: Option<&Cluster>,
+    at: &Path,
+    findings: &mut Findings,
+) {
     let rpc = fault.rpc.as_str();
     if !ETCD_RPCS.contains(&rpc) {
         let short = rpc.trim_start_matches('/').trim_start_matches("etcdserverpb.");
@@ -50,6 +70,10 @@ pub(super) fn check(fault: &EtcdFault, at: &Path, findings: &mut Findings) {
         }
         if ETCD_RPCS.contains(&rpc) && !WITH_KEYS.contains(&rpc) {
             findings.add(&at, format!("requests of {rpc} name no key")).help("leave `keyPrefix` out");
+        }
+        let moved = cluster.is_none_or(|cluster| cluster.api_server.extra_args.contains_key(PREFIX_FLAG));
+        if prefix.starts_with('/') && WITH_KEYS.contains(&rpc) && !moved {
+            reach(prefix, rpc, writes, &at, findings);
         }
     }
     if fault.status.is_some() && SHARED_STREAMS.contains(&rpc) {
@@ -71,4 +95,54 @@ pub(super) fn check(fault: &EtcdFault, at: &Path, findings: &mut Findings) {
                 .help("give it a `delay`, a `status`, or both");
         }
     }
+}
+
+/// Finds a prefix that no key of such a request can have.
+fn reach(prefix: &str, rpc: &str, writes: Option<&[Write]>, at: &Path, findings: &mut Findings) {
+    let may_reach = |space: &str| prefix.starts_with(space) || space.starts_with(prefix);
+    if !may_reach(REGISTRY) {
+        let help = match prefix.trim_matches('/').split('/').next() {
+            Some(first) if Resource::ALL.map(Resource::plural).contains(&first) => {
+                format!("did you mean `/registry{prefix}`?")
+            }
+            _ => "its keys begin with `/registry/`, as in `/registry/configmaps/`".to_owned(),
+        };
+        findings
+            .add(at, format!("no key of the API server begins with `{prefix}`"))
+            .help(help)
+            .rests_on(flags_at());
+        return;
+    }
+    // What follows the first part is up to the names of namespaces and objects.
+    let part = prefix.strip_prefix(REGISTRY).and_then(|rest| rest.split_once('/'));
+    if let Some((name, rest)) = part
+        && let Some(meant) = names::meant_resource(name)
+    {
+        findings
+            .add(at, format!("no key of the API server begins with `{REGISTRY}{name}/`"))
+            .help(format!("did you mean `{REGISTRY}{meant}/{rest}`?"))
+            .rests_on(flags_at());
+        return;
+    }
+    // Reads are another matter: the API server counts the objects of every resource once a minute.
+    let Some(writes) = writes.filter(|_| rpc == WRITE) else { return };
+    let mut spaces: Vec<String> = writes.iter().map(|write| writes::keys_of(write.resource)).collect();
+    spaces.sort_unstable();
+    spaces.dedup();
+    if !spaces.iter().cloned().chain(writes::own_keys()).any(|space| may_reach(&space)) {
+        let help = if spaces.is_empty() {
+            "load only reads; put a write such as `create` into `load.mix`".to_owned()
+        } else {
+            format!("load writes below {}", suggest::list(&spaces))
+        };
+        findings
+            .add(at, format!("nothing is written below `{prefix}`"))
+            .help(help)
+            .rests_on(faults::mix_at())
+            .rests_on(flags_at());
+    }
+}
+
+fn flags_at() -> Path {
+    Path::root().key("spec.cluster.apiServer.extraArgs")
 }

@@ -1,10 +1,11 @@
 //! Rules for expectations.
 
-use super::{Findings, MAX_ENTRIES, Parts, bounds, limited, spans, window};
+use super::{Findings, MAX_ENTRIES, Parts, bounds, faults, limited, spans, window};
 use crate::{
-    model::{Expectation, Fault, Load, Percentiles, Recovery, RequestFilter, Resource},
+    model::{Blame, Expectation, Fault, Load, MixEntry, Percentiles, Recovery, RequestFilter, Resource},
     path::Path,
     suggest,
+    units::{Comparison, Ratio},
 };
 
 /// The verbs of requests, in the words of Kubernetes' RBAC and the ledger.
@@ -33,9 +34,7 @@ pub(super) fn check(expectations: &[Expectation], parts: &Parts<'_>, at: &Path, 
                 findings.require(fine, &at.key("share"), "0% of the injections are always within");
             }
             Expectation::Blame(blame) => {
-                let at = at.key("blame");
-                api_server_fault(&blame.fault, parts, &at, findings);
-                bounds::ratio(&blame.share, &at.key("share"), findings);
+                self::blame(blame, parts, &at.key("blame"), findings);
             }
             Expectation::Spans(expected) => spans::check(expected, &at.key("spans"), findings),
             Expectation::Complete(complete) => {
@@ -103,19 +102,75 @@ fn named<'a>(name: &str, parts: &Parts<'a>, at: &Path, findings: &mut Findings) 
     found
 }
 
+/// Where the faults are.
 fn faults_at() -> Path {
     Path::root().key("spec.faults")
 }
 
 /// A fault whose injections the API server's own spans show.
-fn api_server_fault(name: &str, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
-    if let Some(Fault::Sink(_)) = named(name, parts, at, findings) {
+fn api_server_fault<'a>(
+    name: &str,
+    parts: &Parts<'a>,
+    at: &Path,
+    findings: &mut Findings,
+) -> Option<&'a Fault> {
+    let fault = named(name, parts, at, findings);
+    if let Some(Fault::Sink(_)) = fault {
         findings
             .add(
                 &at.key("fault"),
                 format!("`{name}` is a fault of the sink, which no span of a request shows"),
             )
             .help("name a webhook or etcd fault, or use `recovery`");
+    }
+    fault
+}
+
+fn blame(blame: &Blame, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    bounds::ratio(&blame.share, &at.key("share"), findings);
+    let fault = api_server_fault(&blame.fault, parts, at, findings);
+    if fault.is_some_and(|fault| spares_none(fault, parts.load)) {
+        findings
+            .add(
+                &at.key("fault"),
+                format!("`{}` spares no request of a kind, so there is none to compare with", blame.fault),
+            )
+            .help("let the fault spare some: `share: 50%`, or `during`")
+            .rests_on(faults_at())
+            .rests_on(faults::mix_at());
+    }
+}
+
+/// Whether a fault certainly touches all of those requests that have operation and resource in common with
+/// one that it touches.
+fn spares_none(fault: &Fault, load: Option<&Load>) -> bool {
+    let always = |share: Ratio| share >= Ratio::one() && fault.during().is_none();
+    match fault {
+        // Conditions may choose by name or label.
+        Fault::Webhook(webhook) => always(webhook.share) && webhook.match_conditions.is_empty(),
+        Fault::Etcd(etcd) => {
+            // A longer prefix may choose by the name of the object: `/registry/<resource>/<namespace>/<name>`.
+            let names_objects =
+                |prefix: &String| prefix.split('/').filter(|part| !part.is_empty()).count() > 3;
+            always(etcd.share)
+                && !etcd.key_prefix.as_ref().is_some_and(names_objects)
+                && match etcd.rpc.as_str() {
+                    "KV/Txn" => true,
+                    // Other reads and patches ask etcd at one time and the watch cache at another.
+                    "KV/Range" => load.is_some_and(|load| load.mix.iter().all(always_reads_etcd_or_never)),
+                    _ => false,
+                }
+        }
+        Fault::Sink(_) => false,
+    }
+}
+
+/// Whether all requests of an entry are alike in whether they read from etcd.
+fn always_reads_etcd_or_never(entry: &MixEntry) -> bool {
+    match entry.operations().as_slice() {
+        ["get"] => entry.get.as_ref().is_some_and(|get| get.resource_version.is_none()),
+        ["create"] => true,
+        _ => false,
     }
 }
 
@@ -136,7 +191,7 @@ fn recovery(recovery: &Recovery, parts: &Parts<'_>, at: &Path, findings: &mut Fi
         Some(Fault::Sink(_)) | None => {}
     }
     if let Some(dark) = &recovery.dark {
-        bounds::duration(dark, &at.key("dark"), findings);
+        bounds::duration(dark, Comparison::Less, &at.key("dark"), findings);
     }
     if let Some(lost) = &recovery.lost {
         bounds::ratio(lost, &at.key("lost"), findings);
@@ -180,7 +235,8 @@ pub(super) fn percentiles(percentiles: &Percentiles, at: &Path, findings: &mut F
     );
     for (key, bound) in all {
         if let Some(bound) = bound {
-            bounds::duration(bound, &at.key(key), findings);
+            let meant = if key == "min" { Comparison::AtLeast } else { Comparison::Less };
+            bounds::duration(bound, meant, &at.key(key), findings);
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::{Findings, etcd, limited, names, webhook, window};
+use super::{Findings, Parts, etcd, limited, names, webhook, window, writes};
 use crate::{
-    model::{Delay, Fault, Load, SinkFault, SinkMisbehaviour},
+    model::{Delay, Fault, SinkFault, SinkMisbehaviour},
     path::Path,
     units::{Duration, Ratio},
 };
 
-pub(super) fn check(faults: &[Fault], load: Option<&Load>, at: &Path, findings: &mut Findings) {
+pub(super) fn check(faults: &[Fault], parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    let writes = parts.load.map(writes::of_load);
+    let writes = writes.as_deref();
     let mut seen = HashSet::new();
     for (index, fault) in limited(faults, at, findings).iter().enumerate() {
         let kind = match fault {
@@ -23,14 +25,19 @@ pub(super) fn check(faults: &[Fault], load: Option<&Load>, at: &Path, findings: 
             findings.add(&at.key("name"), format!("another fault is called `{}` too", fault.name()));
         }
         match fault {
-            Fault::Webhook(fault) => webhook::check(fault, &at, findings),
-            Fault::Etcd(fault) => etcd::check(fault, &at, findings),
+            Fault::Webhook(fault) => webhook::check(fault, writes, &at, findings),
+            Fault::Etcd(fault) => etcd::check(fault, writes, parts.cluster, &at, findings),
             Fault::Sink(fault) => sink(fault, &at, findings),
         }
         if let Some(during) = fault.during() {
-            window(during, load, &at.key("during"), findings);
+            window(during, parts.load, &at.key("during"), findings);
         }
     }
+}
+
+/// The part of the scenario that says what load writes.
+pub(super) fn mix_at() -> Path {
+    Path::root().key("spec.load.mix")
 }
 
 /// Finds a share of nothing.

@@ -1,7 +1,7 @@
 //! Names as Kubernetes wants them (`k8s.io/apimachinery/pkg/util/validation`).
 
 use super::Findings;
-use crate::path::Path;
+use crate::{model::Resource, path::Path, suggest};
 
 /// Characters of a DNS label and of the parts of a label's key and value.
 const LONGEST: usize = 63;
@@ -56,6 +56,14 @@ pub(super) fn dns_label(name: &str, at: &Path, findings: &mut Findings) {
     }
 }
 
+/// The resource of load that a word was probably meant to be, unless it is one already: `pods` for `pod`.
+///
+/// No other resource of the API server is that near to one of load's.
+pub(super) fn meant_resource(word: &str) -> Option<&'static str> {
+    let known = Resource::ALL.map(Resource::plural);
+    if known.contains(&word) { None } else { suggest::nearest(word, known) }
+}
+
 /// Major and minor of `1.37`, `1.37.2` or `1.37.2-rc.1`.
 pub(super) fn version(text: &str) -> Option<(u32, u32)> {
     let number = |part: &str| -> Option<u32> {
@@ -96,6 +104,35 @@ mod tests {
         }
         for name in ["", "/name", "a/", "a/b/c", "UPPER.io/x", "-a"] {
             assert!(!is_qualified_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn resources_that_were_probably_meant() {
+        for (word, meant) in [
+            ("deployment", "deployments"),
+            ("deploy", "deployments"),
+            ("configmap", "configmaps"),
+            ("config-maps", "configmaps"),
+            ("pod", "pods"),
+            ("event", "events"),
+        ] {
+            assert_eq!(meant_resource(word), Some(meant), "{word}");
+        }
+        // Every other resource of kube-apiserver 1.37 that has objects.
+        let others = "apiservices bindings certificatesigningrequests clusterrolebindings clusterroles
+            clustertrustbundles componentstatuses controllerrevisions cronjobs csidrivers csinodes
+            csistoragecapacities customresourcedefinitions daemonsets deviceclasses endpoints endpointslices
+            flowschemas horizontalpodautoscalers ingressclasses ingresses ipaddresses jobs leases limitranges
+            mutatingadmissionpolicies mutatingwebhookconfigurations namespaces networkpolicies nodes
+            persistentvolumeclaims persistentvolumes poddisruptionbudgets podtemplates priorityclasses
+            prioritylevelconfigurations replicasets replicationcontrollers resourceclaims
+            resourceclaimtemplates resourcequotas resourceslices rolebindings roles runtimeclasses secrets
+            serviceaccounts servicecidrs services statefulsets storageclasses storageversions
+            subjectaccessreviews tokenreviews validatingadmissionpolicies validatingwebhookconfigurations
+            volumeattachments volumeattributesclasses";
+        for word in others.split_whitespace().chain(Resource::ALL.map(Resource::plural)).chain(["*"]) {
+            assert_eq!(meant_resource(word), None, "{word}");
         }
     }
 

@@ -8,6 +8,7 @@ use super::{Findings, bounds};
 use crate::{
     model::{AttributeMatch, SpanSelector, Spans, TextMatch},
     path::{Path, Step},
+    units::Comparison,
 };
 
 pub(super) fn check(spans: &Spans, at: &Path, findings: &mut Findings) {
@@ -51,7 +52,7 @@ fn selector(selector: &SpanSelector, at: &Path, findings: &mut Findings) {
         attributes(&event.attributes, &at.key("attributes"), findings);
     }
     if let Some(bound) = &selector.duration {
-        bounds::duration(bound, &at.key("duration"), findings);
+        bounds::duration(bound, Comparison::AtLeast, &at.key("duration"), findings);
     }
     if selector.not.as_deref() == Some(&SpanSelector::default()) {
         findings.add(&at.key("not"), "an empty selector picks every span, so its opposite picks none");

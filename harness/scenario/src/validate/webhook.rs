@@ -3,19 +3,29 @@
 
 use std::collections::HashSet;
 
-use super::{Findings, faults, names};
+use super::{
+    Findings, faults, names,
+    writes::{self, Write},
+};
 use crate::{
     model::{AdmissionOperation, WebhookAnswer, WebhookFault, WebhookRule, WebhookType},
     path::Path,
+    suggest,
 };
 
 /// Match conditions that a webhook may have.
 const MAX_CONDITIONS: usize = 64;
 
-pub(super) fn check(fault: &WebhookFault, at: &Path, findings: &mut Findings) {
+pub(super) fn check(fault: &WebhookFault, writes: Option<&[Write]>, at: &Path, findings: &mut Findings) {
+    let before = findings.0.len();
     findings.require(!fault.rules.is_empty(), &at.key("rules"), "a webhook without rules is never called");
     for (index, rule) in fault.rules.iter().enumerate() {
         check_rule(rule, &at.key("rules").index(index), findings);
+    }
+    filters(fault, at, findings);
+    // Rules and filters that are wrong in themselves are told as that.
+    if let Some(writes) = writes.filter(|_| findings.0.len() == before) {
+        reach(fault, writes, &at.key("rules"), findings);
     }
     let timeout = fault.timeout_seconds;
     if !(1..=30).contains(&timeout) {
@@ -32,7 +42,6 @@ pub(super) fn check(fault: &WebhookFault, at: &Path, findings: &mut Findings) {
             .help("give it a `delay`, or an `answer` other than `allow`");
     }
     answer(fault, &at.key("answer"), findings);
-    filters(fault, at, findings);
 }
 
 fn check_rule(rule: &WebhookRule, at: &Path, findings: &mut Findings) {
@@ -52,10 +61,17 @@ fn check_rule(rule: &WebhookRule, at: &Path, findings: &mut Findings) {
         }
     }
     for (index, resource) in rule.resources.iter().enumerate() {
+        let at = at.key("resources").index(index);
+        let (name, subresource) = split_resource(resource);
         if !resource.is_empty() && !is_resource(resource) {
             findings
-                .add(&at.key("resources").index(index), format!("`{resource}` is not a resource"))
+                .add(&at, format!("`{resource}` is not a resource"))
                 .help("write it plural and lower case: `configmaps`, `pods/status`, \"*\"");
+        } else if let Some(meant) = names::meant_resource(name) {
+            let slash = if subresource.is_empty() { "" } else { "/" };
+            findings
+                .add(&at, format!("there is no resource `{name}`"))
+                .help(format!("did you mean `{meant}{slash}{subresource}`?"));
         }
     }
     let operations = &rule.operations;
@@ -72,6 +88,56 @@ fn is_resource(text: &str) -> bool {
         Some((resource, subresource)) => word(resource) && word(subresource),
         None => word(text),
     }
+}
+
+/// A resource and its subresource, empty if there is none.
+fn split_resource(text: &str) -> (&str, &str) {
+    text.split_once('/').unwrap_or((text, ""))
+}
+
+/// Finds a webhook that nothing can reach: no write of load, and none of the API server's own.
+fn reach(fault: &WebhookFault, writes: &[Write], at: &Path, findings: &mut Findings) {
+    let reached =
+        |rule: &WebhookRule| may_be_own(rule, fault) || writes.iter().any(|w| covers(rule, fault, *w));
+    if fault.rules.iter().any(reached) {
+        return;
+    }
+    let help = if writes.is_empty() {
+        "load only reads; put a write such as `create` into `load.mix`".to_owned()
+    } else {
+        let sent: Vec<String> = writes.iter().map(|write| write.text()).collect();
+        format!("load sends {}", suggest::list(&sent))
+    };
+    findings
+        .add(at, "the webhook is never called: load sends no write that it is for")
+        .help(help)
+        .rests_on(faults::mix_at());
+}
+
+/// Whether a rule and the filters cover a write
+/// (`apiserver/pkg/admission/plugin/webhook/predicates/rules/rules.go`).
+fn covers(rule: &WebhookRule, fault: &WebhookFault, write: Write) -> bool {
+    let resource = write.resource.plural();
+    let named = |text: &String| {
+        let (name, subresource) = split_resource(text);
+        (name == "*" || name == resource) && (subresource == "*" || subresource == write.subresource)
+    };
+    let sent = |operation: &AdmissionOperation| {
+        matches!(operation, AdmissionOperation::Any) || *operation == write.operation
+    };
+    rule.operations.iter().any(sent)
+        && rule.resources.iter().any(named)
+        && (fault.operations.is_empty() || fault.operations.contains(&write.operation))
+        && (fault.resources.is_empty() || fault.resources.iter().any(|name| name == resource))
+}
+
+/// Whether a rule and the filters may cover what the API server writes on its own account.
+fn may_be_own(rule: &WebhookRule, fault: &WebhookFault) -> bool {
+    let write = |operation: &AdmissionOperation| *operation != AdmissionOperation::Connect;
+    rule.operations.iter().any(write)
+        && rule.resources.iter().any(|resource| writes::is_own(split_resource(resource).0))
+        && (fault.operations.is_empty() || fault.operations.iter().any(write))
+        && (fault.resources.is_empty() || fault.resources.iter().any(|resource| writes::is_own(resource)))
 }
 
 fn conditions(fault: &WebhookFault, at: &Path, findings: &mut Findings) {

@@ -78,6 +78,25 @@ fn unknown_rpc() {
 }
 
 #[test]
+fn unquoted_bound() {
+    shown("unquoted_bound", &with_expect("    - requests:\n        share: >= 80%"));
+}
+
+#[test]
+fn nothing_to_compare_with() {
+    let faults = "    - etcd: {name: a, rpc: KV/Txn, delay: {fixed: 1s}}";
+    let text = format!("{}  expect:\n    - blame: {{fault: a}}\n", with_faults(faults));
+    shown("nothing_to_compare_with", &text);
+}
+
+#[test]
+fn webhook_that_is_never_called() {
+    let rules = "rules: [{operations: [CREATE], resources: [configmaps]}]";
+    let fault = format!("    - webhook: {{name: a, type: mutating, {rules}, answer: hold}}");
+    shown("webhook_that_is_never_called", &with_faults(&fault));
+}
+
+#[test]
 fn tracing_gate() {
     let cluster = "spec:\n  cluster: {apiServer: {featureGates: {APIServerTracing: true}}}";
     shown("tracing_gate", &SHORT.replace("spec:", cluster));

@@ -123,7 +123,7 @@ fn truth_values_are_strict() {
         &[
             "expected true or false, got `yes`",
             "expected true or false, got the number `1`",
-            "expected true or false, got `true`",
+            "expected true or false, got the text `true`",
         ],
     );
 }
@@ -202,4 +202,93 @@ fn endless_mistakes_end() {
     let text =
         SHORT.replace("spec:", &format!("spec:\n  cluster: {{apiServer: {{featureGates: {{{gates}}}}}}}"));
     assert_eq!(problems(&text).problems().len(), 50);
+}
+
+/// What is said, and advised, about the only problem of a text.
+#[track_caller]
+fn advised(text: &str, message: &str, advice: &str) {
+    let found = problems(text);
+    let said: Vec<_> = found
+        .problems()
+        .iter()
+        .map(|problem| (problem.to_string(), problem.advice().unwrap_or_default()))
+        .collect();
+    assert_eq!(said, [(message.to_owned(), advice)], "{text}");
+}
+
+#[test]
+fn values_in_a_wrong_form_are_put_right() {
+    advised(
+        &SHORT.replace("spec:", "spec:\n  cluster: {apiServer: {featureGates: {A: \"true\"}}}"),
+        "expected true or false, got the text `true`",
+        "remove the quotes",
+    );
+    advised(
+        &SHORT.replace("spec:", "spec:\n  seed: \"7\""),
+        "expected a whole number from 0 to 18446744073709551615, got the text `7`",
+        "remove the quotes",
+    );
+    advised(
+        &SHORT.replace("10/s", "10"),
+        "expected a rate such as 50/s or 10/m, got \"10\"",
+        "did you mean `10/s`?",
+    );
+    let etcd = |keys: &str| with_faults(&format!("    - etcd: {{name: a, rpc: KV/Txn, {keys}}}"));
+    advised(
+        &etcd("status: ABORTED, share: 50"),
+        "expected a share such as 80% or 0.8, between 0 and 1, got \"50\"",
+        "did you mean `50%`?",
+    );
+    let duration = "expected a duration such as 150ms, 1.5s or 1m30s, got";
+    for (delay, got) in [("80", "the number `80`"), ("\"80\"", "\"80\"")] {
+        let text = etcd(&format!("delay: {{fixed: {delay}}}"));
+        advised(&text, &format!("{duration} {got}"), "did you mean `80ms` or `80s`?");
+    }
+    for delay in ["80ms", "80"] {
+        let text = etcd(&format!("delay: {delay}"));
+        advised(&text, &format!("unknown value `{delay}`"), "write `delay: {fixed: 80ms}`");
+    }
+    advised(
+        &with_faults("    - sink: {name: a, does: {delay: 1.5s}}"),
+        "unknown value `1.5s`",
+        "write `delay: {fixed: 1.5s}`",
+    );
+    let known = "known here: `fixed`, `uniform`, `normal`, `exponential`, `pareto`";
+    advised(&etcd("delay: long"), "unknown value `long`", known);
+}
+
+#[test]
+fn the_timeout_of_a_webhook_is_a_number_of_seconds() {
+    let webhook = |timeout: &str| {
+        let rules = "rules: [{operations: [CREATE], resources: [pods]}]";
+        let timeout = format!("timeoutSeconds: {timeout}");
+        with_faults(&format!("    - webhook: {{name: a, type: mutating, {rules}, answer: hold, {timeout}}}"))
+    };
+    let expected = "expected a whole number from 1 to 30, got";
+    advised(&webhook("5s"), &format!("{expected} `5s`"), "did you mean `5`?");
+    advised(&webhook("\"5\""), &format!("{expected} `5`"), "did you mean `5`?");
+    advised(&webhook("soon"), &format!("{expected} `soon`"), "");
+    advised(&webhook("-1"), &format!("{expected} the number `-1`"), "");
+    advised(&webhook("1.5"), &format!("{expected} the number `1.5`"), "");
+    advised(&webhook("[5]"), &format!("{expected} a list"), "");
+}
+
+#[test]
+fn bounds_without_a_unit_or_quotes_are_put_right() {
+    let expect = |yaml: &str| format!("{SHORT}  expect:\n    - {yaml}\n");
+    advised(
+        &expect("requests: {share: 50}"),
+        "cannot read the bound \"50\": expected a share such as 80% or 0.8, between 0 and 1, got \"50\"",
+        "did you mean `50%`?",
+    );
+    advised(
+        &expect("latency: {is: {p99: < 500}}"),
+        "cannot read the bound \"< 500\": expected a duration such as 150ms, 1.5s or 1m30s, got \"500\"",
+        "did you mean `500ms` or `500s`?",
+    );
+    let found = problems(&expect("requests:\n        share: >= 80%"));
+    assert_eq!(
+        found.problems()[0].advice(),
+        Some("text that begins with `>` is a block of lines; to mean a bound, quote it: \">= 80%\"")
+    );
 }

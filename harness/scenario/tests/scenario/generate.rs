@@ -76,6 +76,16 @@ fn bound<T: Clone + PartialOrd + std::fmt::Debug + 'static>(
     })
 }
 
+/// No equality: no time that is measured is exactly equal to another.
+fn duration_bound() -> impl Strategy<Value = Bound<Duration>> {
+    use spangate_scenario::units::Comparison::{AtLeast, AtMost, Greater, Less, NotEqual};
+    let comparison = select(vec![NotEqual, Less, AtMost, Greater, AtLeast]);
+    (comparison, duration(), any::<bool>()).prop_map(|(comparison, value, within)| {
+        let longer = Duration::from(value.get() * 2);
+        if within { Bound::Within(value, longer) } else { Bound::One(comparison, value) }
+    })
+}
+
 fn window() -> impl Strategy<Value = Window> {
     (0..LENGTH).prop_flat_map(|from| {
         (from + 1..=LENGTH)
@@ -168,20 +178,20 @@ fn webhook() -> impl Strategy<Value = WebhookFault> {
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    let etcd = (delay(), option::of(status()), option::of(window()), option::of("/[a-z/]{0,10}")).prop_map(
-        |(delay, status, during, key_prefix)| {
-            Fault::Etcd(EtcdFault {
-                name: String::new(),
-                rpc: "KV/Range".to_owned(),
-                key_prefix,
-                delay: Some(delay),
-                hold: HeldSide::Response,
-                status,
-                share: Ratio::one(),
-                during,
-            })
-        },
-    );
+    let etcd =
+        (delay(), option::of(status()), option::of(window()), option::of("/registry/[g-l/]{0,10}"), share())
+            .prop_map(|(delay, status, during, key_prefix, share)| {
+                Fault::Etcd(EtcdFault {
+                    name: String::new(),
+                    rpc: "KV/Range".to_owned(),
+                    key_prefix,
+                    delay: Some(delay),
+                    hold: HeldSide::Response,
+                    status,
+                    share,
+                    during,
+                })
+            });
     let does = prop_oneof![
         Just(SinkMisbehaviour::Hang),
         Just(SinkMisbehaviour::Away),
@@ -212,20 +222,29 @@ fn named(mut faults: Vec<Fault>) -> Vec<Fault> {
 fn load() -> impl Strategy<Value = Load> {
     let shape = select(vec![Shape::Constant, Shape::Poisson]);
     ((1.0_f64..1000.0), shape, vec(entry(), 1..6), 1_u16..100, label()).prop_map(
-        |(rate, shape, mix, connections, namespace)| Load {
-            arrivals: Arrivals {
-                rate: Rate::per_second(rate).expect("finite"),
-                shape,
-                duration: Duration::from_millis(LENGTH),
-            },
-            mix,
-            namespace: format!("x{namespace}"),
-            objects: 10,
-            connections,
-            max_in_flight: 5,
-            timeout: Duration::from_secs(1),
+        |(rate, shape, mut mix, connections, namespace)| {
+            // What the webhooks are for.
+            mix.push(created(Resource::Pods));
+            Load {
+                arrivals: Arrivals {
+                    rate: Rate::per_second(rate).expect("finite"),
+                    shape,
+                    duration: Duration::from_millis(LENGTH),
+                },
+                mix,
+                namespace: format!("x{namespace}"),
+                objects: 10,
+                connections,
+                max_in_flight: 5,
+                timeout: Duration::from_secs(1),
+            }
         },
     )
+}
+
+fn created(resource: Resource) -> MixEntry {
+    let create = CreateOperation { resource, size: Size(1), labels: BTreeMap::new() };
+    MixEntry { create: Some(create), ..MixEntry::default() }
 }
 
 fn entry() -> impl Strategy<Value = MixEntry> {
@@ -293,7 +312,7 @@ fn attributes() -> impl Strategy<Value = BTreeMap<String, AttributeMatch>> {
 }
 
 fn selector() -> impl Strategy<Value = SpanSelector> {
-    let leaf = (text_match(), attributes(), option::of(bound(duration())), option::of(any::<bool>()))
+    let leaf = (text_match(), attributes(), option::of(duration_bound()), option::of(any::<bool>()))
         .prop_map(|(name, attributes, duration, ours)| SpanSelector {
             name: Some(name),
             kind: Some(SpanKind::Client),
@@ -315,7 +334,7 @@ fn selector() -> impl Strategy<Value = SpanSelector> {
 }
 
 fn percentiles() -> impl Strategy<Value = Percentiles> {
-    (bound(duration()), option::of(bound(duration()))).prop_map(|(p99, min)| Percentiles {
+    (duration_bound(), option::of(duration_bound())).prop_map(|(p99, min)| Percentiles {
         p99: Some(p99),
         min,
         ..Percentiles::default()
@@ -365,7 +384,7 @@ fn expectation(faults: Vec<(String, bool)>) -> BoxedStrategy<Expectation> {
     if faults.is_empty() {
         return free;
     }
-    let of_fault = (select(faults), duration(), share(), bound(share()), bound(duration())).prop_map(
+    let of_fault = (select(faults), duration(), share(), bound(share()), duration_bound()).prop_map(
         |((fault, of_sink), within, share, explained, dark)| {
             if of_sink {
                 Expectation::Recovery(Recovery { fault, dark: Some(dark), lost: Some(explained) })

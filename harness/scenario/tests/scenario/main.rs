@@ -6,4 +6,5 @@ mod generate;
 mod meaning;
 mod properties;
 mod schema;
+mod shipped;
 mod support;

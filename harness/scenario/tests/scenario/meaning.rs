@@ -1,6 +1,8 @@
 //! Mistakes of meaning: each rule finds what it is about, at its place, and nothing else.
 
-use crate::support::{SHORT, assert_problems, problems, with_expect, with_faults};
+use spangate_scenario::parse;
+
+use crate::support::{SHORT, assert_problems, problems, with_expect, with_faults, with_faults_and_mix};
 
 /// Problems of a scenario with `from` in place of a part of the short one.
 #[track_caller]
@@ -46,7 +48,12 @@ fn names() {
 #[test]
 fn versions() {
     cluster("{kubernetes: <<latest>>}", &["`latest` is not a version"]);
+    cluster("{kubernetes: <<v1.37>>}", &["`v1.37` is not a version"]);
     cluster("{etcd: {version: <<v3.7>>}}", &["`v3.7` is not a version"]);
+    for (version, help) in [("v1.37", "did you mean \"1.37\"?"), ("latest", "write it as 1.37 or 1.37.2")] {
+        let text = SHORT.replace("spec:", &format!("spec:\n  cluster: {{kubernetes: {version}}}"));
+        assert_eq!(problems(&text).problems()[0].advice(), Some(help));
+    }
 }
 
 #[test]
@@ -391,4 +398,219 @@ fn selectors_of_spans() {
         &["expected exactly one of equals, prefix, regex"],
     );
     expect("spans: {attributes: {a: <<{like: b}>>}}", &["unknown key `like`"]);
+}
+
+/// Problems of a scenario with this fault and these entries of the mix.
+#[track_caller]
+fn meeting(fault: &str, mix: &str, messages: &[&str]) {
+    let text = with_faults_and_mix(&format!("    - {fault}"), mix);
+    if messages.is_empty() {
+        parse("meeting", &text).unwrap_or_else(|found| panic!("{:?}\n{text}", found.problems()));
+    } else {
+        assert_problems(&text, messages);
+    }
+}
+
+#[test]
+fn resources_of_rules_are_plural() {
+    for (given, advice) in [
+        ("deployment", "did you mean `deployments`?"),
+        ("deployment/scale", "did you mean `deployments/scale`?"),
+        ("pod", "did you mean `pods`?"),
+    ] {
+        let rules = format!("rules: [{{operations: [\"*\"], resources: [pods, <<{given}>>]}}]");
+        let text = with_faults(&format!("    - webhook: {{name: a, type: mutating, answer: hold, {rules}}}"));
+        let name = given.split('/').next().unwrap();
+        assert_problems(&text, &[&format!("there is no resource `{name}`")]);
+        assert_eq!(problems(&text.replace("<<", "").replace(">>", "")).problems()[0].advice(), Some(advice));
+    }
+}
+
+#[test]
+fn webhooks_that_are_never_called() {
+    let message: &[&str] = &["the webhook is never called: load sends no write that it is for"];
+    let called: &[&str] = &[];
+    let sends = "{create: {resource: configmaps}}, {weight: 0, create: {resource: events}}, \
+                 {kubectl: [create deployment, scale]}, {get: {resource: pods}}";
+    for (operations, resources, messages) in [
+        ("CREATE", "configmaps", called),
+        ("CREATE, DELETE", "secrets, configmaps", called),
+        ("\"*\"", "configmaps", called),
+        ("CREATE", "\"*\"", called),
+        ("CREATE", "configmaps/*", called),
+        ("UPDATE", "deployments/scale", called),
+        ("UPDATE", "\"*/scale\"", called),
+        ("UPDATE", "\"*/*\"", called),
+        // The API server writes these itself.
+        ("UPDATE", "leases", called),
+        ("UPDATE", "flowschemas/status", called),
+        ("DELETE", "configmaps", message),
+        ("UPDATE", "deployments", message),
+        ("CREATE", "deployments/scale", message),
+        ("CREATE", "pods", message),
+        ("CREATE", "events", message),
+        ("CREATE", "secrets", message),
+        ("CONNECT", "\"*\"", message),
+    ] {
+        let list = format!("[{{operations: [{operations}], resources: [{resources}]}}]");
+        let list = if messages.is_empty() { list } else { format!("<<{list}>>") };
+        meeting(
+            &format!("webhook: {{name: a, type: mutating, answer: hold, rules: {list}}}"),
+            sends,
+            messages,
+        );
+    }
+    // One rule of several is enough, and the filters count as well.
+    let rules = "[{operations: [DELETE], resources: [pods]}, {operations: [CREATE, UPDATE], resources: [configmaps]}]";
+    let fault = |rules: &str, filter: &str| {
+        format!("webhook: {{name: a, type: mutating, answer: hold, rules: {rules}{filter}}}")
+    };
+    meeting(&fault(rules, ""), sends, called);
+    meeting(&fault(rules, ", operations: [CREATE]"), sends, called);
+    meeting(&fault(&format!("<<{rules}>>"), ", operations: [UPDATE]"), sends, message);
+    meeting(&fault(&format!("<<{rules}>>"), ", resources: [pods]"), sends, message);
+    meeting(&fault(&format!("<<{rules}>>"), ""), "{list: {resource: configmaps}}", message);
+    // What could not be read may have been the write.
+    let unread = &["unknown value `configmap`"];
+    meeting(&fault(rules, ""), "{get: {resource: pods}}, {create: {resource: <<configmap>>}}", unread);
+}
+
+#[test]
+fn what_load_sends_is_told() {
+    let rules = "rules: [{operations: [CREATE], resources: [pods]}]";
+    for (mix, advice) in [
+        ("{apply: {resource: events}}", "load sends `CREATE events`, `UPDATE events`"),
+        (
+            "{kubectl: [create deployment, scale]}",
+            "load sends `CREATE deployments`, `UPDATE deployments/scale`",
+        ),
+        ("{list: {resource: pods}}", "load only reads; put a write such as `create` into `load.mix`"),
+    ] {
+        let fault = format!("    - webhook: {{name: a, type: mutating, answer: hold, {rules}}}");
+        let found = problems(&with_faults_and_mix(&fault, mix));
+        assert_eq!(found.problems()[0].advice(), Some(advice), "{mix}");
+    }
+}
+
+#[test]
+fn prefixes_of_keys_that_nothing_has() {
+    let mix = "{create: {resource: configmaps}}, {patch: {resource: events}}, \
+               {update: {resource: configmaps}}, {get: {resource: pods}}";
+    let no_key = |prefix: &str| Some(format!("no key of the API server begins with `{prefix}`"));
+    let unwritten = |prefix: &str| Some(format!("nothing is written below `{prefix}`"));
+    for (rpc, prefix, message, advice) in [
+        ("KV/Txn", "/registry/configmaps/", None, ""),
+        ("KV/Txn", "/registry/configmap", None, ""),
+        ("KV/Txn", "/registry/configmaps/spangate-load/load-1", None, ""),
+        ("KV/Txn", "/reg", None, ""),
+        ("KV/Txn", "/", None, ""),
+        ("KV/Txn", "/registry/leases/", None, ""),
+        ("KV/Txn", "/registry/services/specs/", None, ""),
+        ("KV/Range", "/registry/pods/", None, ""),
+        ("KV/Range", "/registry/secrets/", None, ""),
+        ("Watch/Watch", "/registry/apiregistration.k8s.io/", None, ""),
+        (
+            "KV/Txn",
+            "/registry/pods/",
+            unwritten("/registry/pods/"),
+            "load writes below `/registry/configmaps/`, `/registry/events/`",
+        ),
+        (
+            "KV/Txn",
+            "/registry/apps/deployments/",
+            unwritten("/registry/apps/deployments/"),
+            "load writes below `/registry/configmaps/`, `/registry/events/`",
+        ),
+        (
+            "KV/Txn",
+            "/registry/configmap/",
+            no_key("/registry/configmap/"),
+            "did you mean `/registry/configmaps/`?",
+        ),
+        ("KV/Range", "/registry/pod/x", no_key("/registry/pod/"), "did you mean `/registry/pods/x`?"),
+        ("KV/Range", "/configmaps/", no_key("/configmaps/"), "did you mean `/registry/configmaps/`?"),
+        (
+            "KV/Range",
+            "/registries/",
+            no_key("/registries/"),
+            "its keys begin with `/registry/`, as in `/registry/configmaps/`",
+        ),
+    ] {
+        let fault = |prefix: &str| {
+            format!("etcd: {{name: a, rpc: {rpc}, keyPrefix: {prefix}, delay: {{fixed: 1s}}}}")
+        };
+        let Some(message) = message else {
+            meeting(&fault(prefix), mix, &[]);
+            continue;
+        };
+        meeting(&fault(&format!("<<{prefix}>>")), mix, &[&message]);
+        let found = problems(&with_faults_and_mix(&format!("    - {}", fault(prefix)), mix));
+        assert_eq!(found.problems()[0].advice(), Some(advice), "{prefix}");
+    }
+    let moved = with_faults("    - etcd: {name: a, rpc: KV/Txn, keyPrefix: /mine/pods/, delay: {fixed: 1s}}")
+        .replace("spec:", "spec:\n  cluster: {apiServer: {extraArgs: {etcd-prefix: /mine}}}");
+    assert!(parse("moved", &moved).is_ok());
+}
+
+#[test]
+fn blame_needs_requests_to_compare_with() {
+    let message = "`a` spares no request of a kind, so there is none to compare with";
+    let blame = |fault: &str, mix: &str| {
+        format!(
+            "{}  expect:\n    - blame: {{fault: <<a>>}}\n",
+            with_faults_and_mix(&format!("    - {fault}"), mix)
+        )
+    };
+    let refused = |fault: &str, mix: &str| {
+        let text = blame(fault, mix);
+        assert_problems(&text, &[message]);
+        let found = problems(&text.replace("<<", "").replace(">>", ""));
+        assert_eq!(found.problems()[0].advice(), Some("let the fault spare some: `share: 50%`, or `during`"));
+    };
+    let fine = |fault: &str, mix: &str| {
+        let text = blame(fault, mix).replace("<<", "").replace(">>", "");
+        parse("fine", &text).unwrap_or_else(|found| panic!("{:?}\n{text}", found.problems()));
+    };
+    let create = "{create: {resource: pods}}";
+    let hook = |keys: &str| {
+        let rules = "rules: [{operations: [CREATE], resources: [pods]}]";
+        format!("webhook: {{name: a, type: mutating, {rules}, answer: hold{keys}}}")
+    };
+    refused(&hook(""), create);
+    refused(&hook(", share: 100%"), create);
+    fine(&hook(", share: 99%"), create);
+    fine(&hook(", during: {to: 5s}"), create);
+    fine(
+        &hook(", matchConditions: [{name: odd, expression: \"object.metadata.name.endsWith('1')\"}]"),
+        create,
+    );
+
+    let etcd = |rpc: &str, keys: &str| format!("etcd: {{name: a, rpc: {rpc}, delay: {{fixed: 1s}}{keys}}}");
+    refused(&etcd("KV/Txn", ""), create);
+    refused(&etcd("KV/Txn", ", keyPrefix: /registry/pods/spangate-load/"), create);
+    fine(&etcd("KV/Txn", ", keyPrefix: /registry/pods/spangate-load/load-1"), create);
+    fine(&etcd("KV/Txn", ", share: 40%"), create);
+    refused(&etcd("KV/Range", ""), "{get: {resource: pods}}, {create: {resource: pods}}");
+    // The watch cache answers some of these, and they are like the others.
+    fine(&etcd("KV/Range", ""), "{get: {resource: pods}}, {get: {resource: pods, resourceVersion: \"0\"}}");
+    fine(&etcd("KV/Range", ""), "{list: {resource: pods}}");
+}
+
+#[test]
+fn measured_times_are_never_exact() {
+    for (yaml, time, advice) in [
+        ("latency: {is: {p99: <<200ms>>}}", "200ms", "did you mean `< 200ms`?"),
+        ("latency: {is: {min: <<\"= 1.5s\">>}}", "1.5s", "did you mean `>= 1.5s`?"),
+        ("latency: {is: {max: <<1s..1s>>}}", "1s", "did you mean `< 1s`?"),
+        ("spans: {duration: {p50: <<2ms>>}}", "2ms", "did you mean `< 2ms`?"),
+        ("spans: {where: {duration: <<2ms>>}, count: 1}", "2ms", "did you mean `>= 2ms`?"),
+        ("phases: {phase: cache, is: {p50: <<2ms>>}}", "2ms", "did you mean `< 2ms`?"),
+        ("recovery: {fault: gone-a-while, dark: <<30s>>}", "30s", "did you mean `< 30s`?"),
+    ] {
+        expect(yaml, &[&format!("no measured time is exactly {time}")]);
+        let text = with_expect(&format!("    - {}", yaml.replace("<<", "").replace(">>", "")));
+        assert_eq!(problems(&text).problems()[0].advice(), Some(advice), "{yaml}");
+    }
+    // What never took place took no time.
+    assert!(parse("none", &with_expect("    - phases: {phase: cache, is: {p50: 0s}}")).is_ok());
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
-use spangate_scenario::{parse, schema};
+use spangate_scenario::{parse, schema, validate};
 
 use crate::{
     generate, properties,
@@ -59,6 +59,36 @@ fn unknown_keys_and_null_are_refused() {
     let mut null = short();
     null["metadata"]["description"] = Value::Null;
     assert!(!SCHEMA.is_valid(&null));
+}
+
+#[test]
+fn editors_know_the_words_of_lists() {
+    let schema = schema::scenario_schema();
+    let of = |name: &str, key: &str, list: &str| schema["$defs"][name]["properties"][key][list].clone();
+    assert_eq!(of("EtcdFault", "rpc", "enum"), json!(validate::ETCD_RPCS));
+    assert_eq!(of("RequestFilter", "verb", "enum"), json!(validate::VERBS));
+    assert_eq!(
+        of("RequestFilter", "resource", "enum"),
+        json!(["configmaps", "pods", "deployments", "events"])
+    );
+    assert!(of("Phases", "phase", "examples").as_array().unwrap().contains(&json!("etcd KV/Txn")));
+}
+
+#[test]
+fn numbers_without_a_unit_are_refused_where_reading_refuses_them() {
+    let with_rate = |rate: Value| {
+        let mut tree = short();
+        tree["spec"]["load"]["arrivals"]["rate"] = rate;
+        SCHEMA.is_valid(&tree)
+    };
+    assert!(with_rate(json!("10/s")) && !with_rate(json!(10)));
+    let with_share = |share: Value| {
+        let mut tree = short();
+        tree["spec"]["faults"] =
+            json!([{"etcd": {"name": "a", "rpc": "KV/Txn", "status": "ABORTED", "share": share}}]);
+        SCHEMA.is_valid(&tree)
+    };
+    assert!(with_share(json!("50%")) && with_share(json!(0.5)) && !with_share(json!(50)));
 }
 
 /// Every key of every mapping says what it means, so that editors can show it.

@@ -51,7 +51,7 @@ spec:
     - webhook:
         name: deny
         type: validating
-        rules: [{operations: [DELETE], resources: [pods/status]}]
+        rules: [{operations: [DELETE], resources: [configmaps, deployments/scale]}]
         answer: {deny: {code: 409}}
         during: {from: 5s, to: 10s}
     - etcd:
@@ -60,6 +60,7 @@ spec:
         keyPrefix: /registry/configmaps
         delay: {normal: {mean: 80ms, stddev: 10ms}}
         hold: response
+        share: 40%
     - sink:
         name: away
         does: away
@@ -97,14 +98,21 @@ spec:
     - recovery: {fault: away, lost: "0%"}
 "#;
 
-/// A scenario with these faults, indented by four spaces.
+/// A scenario with these faults, indented by four spaces, and with a load that they can meet: it creates pods.
 pub(crate) fn with_faults(faults: &str) -> String {
-    SHORT.replace("  load:", &format!("  faults:\n{faults}\n  load:"))
+    with_faults_and_mix(faults, "{list: {resource: configmaps}}, {create: {resource: pods}}")
+}
+
+/// A scenario with these faults, indented by four spaces, and these entries of the mix.
+pub(crate) fn with_faults_and_mix(faults: &str, mix: &str) -> String {
+    SHORT
+        .replace("  load:", &format!("  faults:\n{faults}\n  load:"))
+        .replace("{list: {resource: configmaps}}", mix)
 }
 
 /// A scenario with these expectations, and with a fault of each kind for them to name.
 pub(crate) fn with_expect(expect: &str) -> String {
-    let faults = "    - webhook: {name: hook, type: mutating, rules: [{operations: [CREATE], resources: [pods]}], answer: hold}
+    let faults = "    - webhook: {name: hook, type: mutating, rules: [{operations: [CREATE], resources: [pods]}], answer: hold, share: 50%}
     - etcd: {name: store, rpc: KV/Txn, status: UNAVAILABLE}
     - sink: {name: gone, does: away}
     - sink: {name: gone-a-while, does: away, during: {to: 5s}}";

@@ -22,9 +22,9 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
         let (text, problems) = match spangate_scenario::read(file) {
             Ok(loaded) => {
                 let mistakes = cel_mistakes(&loaded.scenario);
-                let text =
+                let text: Vec<String> =
                     mistakes.iter().map(|mistake| format!("{}: {mistake}\n", file.display())).collect();
-                (text, mistakes.iter().map(|mistake| json!({"message": mistake})).collect())
+                (text.concat(), mistakes.iter().map(|mistake| json!({"message": mistake})).collect())
             }
             Err(error) => {
                 let problems = problems(&error);

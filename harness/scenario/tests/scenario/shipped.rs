@@ -1,0 +1,22 @@
+//! The scenarios that are shipped or serve as tests elsewhere are valid.
+
+use std::path::Path;
+
+use spangate_scenario::read;
+
+#[test]
+fn shipped_scenarios_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for (directory, least) in [("scenarios", 15), ("tests/e2e", 1), ("tests/e2e/contract", 1)] {
+        let directory = root.join(directory);
+        let mut count = 0;
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                read(&path).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+                count += 1;
+            }
+        }
+        assert!(count >= least, "{} has only {count} scenarios", directory.display());
+    }
+}
