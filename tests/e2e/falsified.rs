@@ -95,8 +95,7 @@ fn a_dropped_batch_is_caught() {
 #[test]
 fn a_reparented_span_is_caught() {
     let verdicts = with_spans(|spans| {
-        let call =
-            spans.iter().find(|span| &*span.name == contract::MUTATING_WEBHOOK && faulty(span)).unwrap();
+        let call = spans.iter().find(|span| &*span.name == contract::MUTATING_WEBHOOK && ours(span)).unwrap();
         let (trace, id, handler) = (call.trace_id, call.span_id, call.parent);
         let http = spans
             .iter_mut()
@@ -145,7 +144,8 @@ fn a_trace_that_must_not_be_there_is_caught() {
     assert_eq!(status(&verdicts, "complete"), Status::Fail);
 }
 
-fn faulty(span: &Span) -> bool {
+/// Whether a webhook call is one of our fault's: held or let through, the ledger knows it.
+fn ours(span: &Span) -> bool {
     let name = Value::String(contract::webhook_name(WEBHOOK));
     span.attributes.get(contract::WEBHOOK_ATTRIBUTE) == Some(&name)
 }

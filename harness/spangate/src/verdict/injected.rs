@@ -21,8 +21,8 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
         return verdict;
     };
     let calls = Calls::of(&expect.fault, case);
-    if calls.by_span.is_empty() {
-        verdict.undecided(format!("no call under a sampled trace reached {}", expect.fault));
+    if !calls.by_span.values().any(|call| call.acted) {
+        verdict.undecided(format!("{} did nothing to any call under a sampled trace", expect.fault));
         return verdict;
     }
     let shape = Shape::of(fault);
@@ -36,6 +36,9 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
         };
         if let Err(why) = shape.check(index, case) {
             misplaced.push((parent.0, why));
+            continue;
+        }
+        if !call.acted {
             continue;
         }
         let row = &case.capture.rows()[index];
@@ -115,13 +118,14 @@ struct Calls {
 struct Call {
     received: UnixNanos,
     answered: UnixNanos,
+    /// Whether the fault did something to it; calls that it let through must be found again too.
+    acted: bool,
 }
 
 impl Calls {
     fn of(fault: &str, case: &Case<'_>) -> Self {
         let mut calls = Self { by_span: BTreeMap::new(), untraced: 0 };
-        let touched = case.injections.iter().filter(|it| it.fault == fault && acted(it));
-        for injection in touched {
+        for injection in case.injections.iter().filter(|it| it.fault == fault) {
             let Some(TraceContext { trace_id, span_id, sampled: true }) = injection.parent else {
                 calls.untraced += 1;
                 continue;
@@ -132,14 +136,19 @@ impl Calls {
                 .and_modify(|call| {
                     call.received = call.received.min(injection.received);
                     call.answered = call.answered.max(injection.answered);
+                    call.acted |= acted(injection);
                 })
-                .or_insert(Call { received: injection.received, answered: injection.answered });
+                .or_insert(Call {
+                    received: injection.received,
+                    answered: injection.answered,
+                    acted: acted(injection),
+                });
         }
         calls
     }
 }
 
-/// Whether the fault did something to the call; calls that it let through are in the ledger too.
+/// Whether the fault did something to the call.
 fn acted(injection: &Injection) -> bool {
     injection.held.is_some() || injection.answer != Answer::Genuine
 }
