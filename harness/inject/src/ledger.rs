@@ -92,3 +92,12 @@ pub enum Answer {
     /// A TCP reset.
     Reset,
 }
+
+// === impl Injection ===
+
+impl Injection {
+    /// Whether the fault did something to the call; calls that it let through are in the ledger too.
+    pub fn acted(&self) -> bool {
+        self.held.is_some() || self.answer != Answer::Genuine
+    }
+}

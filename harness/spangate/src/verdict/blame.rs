@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use spangate_inject::Answer;
 use spangate_scenario::{
     model::{Blame, Fault, WebhookType},
     units::Ratio,
@@ -86,10 +85,7 @@ fn observations(case: &Case<'_>) -> Vec<Observation> {
     let numbers: HashMap<&str, u32> =
         (0..).zip(&case.scenario.spec.faults).map(|(number, fault)| (fault.name(), number)).collect();
     let mut touched: HashMap<TraceId, BTreeSet<u32>> = HashMap::new();
-    for injection in &case.injections {
-        if injection.held.is_none() && injection.answer == Answer::Genuine {
-            continue;
-        }
+    for injection in case.injections.iter().filter(|injection| injection.acted()) {
         if let (Some(parent), Some(number)) = (injection.parent, numbers.get(injection.fault.as_str())) {
             touched.entry(parent.trace_id).or_default().insert(*number);
         }

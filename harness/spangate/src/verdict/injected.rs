@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use spangate_inject::{Answer, Injection, Target};
+use spangate_inject::Target;
 use spangate_scenario::model::{Fault, Injected, WebhookType};
 use spangate_trace::{Kind, SpanId, TraceContext, TraceId, UnixNanos, contract, stats};
 
@@ -136,21 +136,16 @@ impl Calls {
                 .and_modify(|call| {
                     call.received = call.received.min(injection.received);
                     call.answered = call.answered.max(injection.answered);
-                    call.acted |= acted(injection);
+                    call.acted |= injection.acted();
                 })
                 .or_insert(Call {
                     received: injection.received,
                     answered: injection.answered,
-                    acted: acted(injection),
+                    acted: injection.acted(),
                 });
         }
         calls
     }
-}
-
-/// Whether the fault did something to the call.
-fn acted(injection: &Injection) -> bool {
-    injection.held.is_some() || injection.answer != Answer::Genuine
 }
 
 /// What the span of a fault's call must look like.
