@@ -99,7 +99,7 @@ impl Engine {
         let unprivileged_user = unprivileged.user.clone();
         let client = |identity| {
             let (endpoint, ca_pem) = (endpoint.clone(), ca_pem.clone());
-            Client::new(&ClientConfig { endpoint, ca_pem, identity, connections: load.connections })
+            Client::new(&ClientConfig { endpoint, ca_pem, identity, connections: load.client.connections })
         };
         let site = Site {
             admin: client(admin)?,
@@ -180,10 +180,7 @@ async fn collect(mut inbox: UnboundedReceiver<Note>, events: &UnboundedSender<Lo
 // === impl Site ===
 
 impl Site {
-    fn client(&self, identity: Identity) -> &Client {
-        match identity {
-            Identity::Admin => &self.admin,
-            Identity::Unprivileged => &self.unprivileged,
-        }
+    fn client(&self, identity: &Identity) -> &Client {
+        if identity.as_str() == Identity::UNPRIVILEGED { &self.unprivileged } else { &self.admin }
     }
 }

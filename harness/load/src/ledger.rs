@@ -16,6 +16,9 @@ pub struct RequestRecord {
     pub step: u32,
     /// Index of the mix entry.
     pub entry: usize,
+    /// Index of its stage, or of the user's session.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stage: u32,
     /// Who sent it.
     pub identity: Identity,
     /// The `traceparent` that was sent.
@@ -49,6 +52,10 @@ pub struct RequestRecord {
     pub audit_id: Option<String>,
     /// Bytes of the response body.
     pub received_bytes: u64,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a request ended.
@@ -91,6 +98,20 @@ pub enum Verb {
     DeleteCollection,
     /// `/api`, `/apis`, `/openapi`, `/version`.
     Discovery,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Whether the request came to nothing for want of a willing server: no whole answer, `429`, or 500 and more.
+    /// An answer such as `404` or `409` is one.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Status(status) => *status == 429 || *status >= 500,
+            Self::Error(_) | Self::Timeout => true,
+            Self::Shed => false,
+        }
+    }
 }
 
 // === impl Verb ===

@@ -18,7 +18,7 @@
 //! }))?;
 //! let schedule = Schedule::new(&load, 7);
 //! assert_eq!(schedule, Schedule::new(&load, 7));
-//! assert!(schedule.arrivals.iter().all(|arrival| arrival.at < schedule.duration));
+//! assert!(schedule.arrivals().all(|arrival| arrival.at < schedule.duration));
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 

@@ -89,6 +89,8 @@ impl Setting {
         }
         let mut body = match resource {
             Resource::Configmaps => json!({"data": {"payload": payload}}),
+            Resource::Secrets => json!({"stringData": {"payload": payload}}),
+            Resource::Widgets => json!({"spec": {"payload": payload}}),
             Resource::Pods => json!({"spec": pod_spec()}),
             // `app` is what `kubectl create deployment` selects by.
             Resource::Deployments => json!({"spec": {
@@ -131,6 +133,8 @@ pub(crate) const fn kind(resource: Resource) -> (&'static str, &'static str) {
         Resource::Pods => ("v1", "Pod"),
         Resource::Deployments => ("apps/v1", "Deployment"),
         Resource::Events => ("v1", "Event"),
+        Resource::Secrets => ("v1", "Secret"),
+        Resource::Widgets => ("load.spangate.dev/v1", "Widget"),
     }
 }
 

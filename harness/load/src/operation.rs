@@ -21,7 +21,7 @@ use spangate_scenario::model::{
 use crate::{Arrival, Setting, request::Reply, request::Request};
 
 /// What a mix entry does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind<'a> {
     /// Creates an object.
     Create(&'a CreateOperation),

@@ -51,7 +51,7 @@ impl Preparation {
         };
         let mut objects = BTreeSet::new();
         let mut entries = BTreeSet::new();
-        for arrival in &schedule.arrivals {
+        for arrival in schedule.arrivals() {
             let Some(kind) = Kind::of(&load.mix[arrival.entry]) else { continue };
             entries.insert(arrival.entry);
             match kind {
@@ -70,7 +70,7 @@ impl Preparation {
                     member
                 })),
                 Kind::Kubectl(steps) => {
-                    for command in commands(steps, arrival, load.objects) {
+                    for command in commands(steps, &arrival, load.objects) {
                         match command {
                             Command::Scale(_) => pool(Resource::Deployments, load.objects),
                             Command::Get(resource) => pool(resource, load.objects),
@@ -88,7 +88,7 @@ impl Preparation {
         }
         Self {
             objects: objects.into_iter().collect(),
-            unprivileged: entries.iter().any(|entry| load.mix[*entry].identity == Identity::Unprivileged),
+            unprivileged: entries.iter().any(|entry| load.mix[*entry].identity == Identity::unprivileged()),
         }
     }
 }
@@ -101,7 +101,9 @@ impl Prepared {
 
 #[cfg(test)]
 mod tests {
-    use spangate_scenario::model::{DeleteOperation, KubectlStep, ListOperation, MixEntry, UpdateOperation};
+    use spangate_scenario::model::{
+        DeleteOperation, KubectlStep, ListOperation, MixEntry, Scope, UpdateOperation,
+    };
 
     use super::*;
     use crate::testing;
@@ -109,8 +111,8 @@ mod tests {
     fn prepare(entry: MixEntry) -> (Preparation, usize) {
         let load = testing::load(vec![entry]);
         let schedule = Schedule::new(&load, 7);
-        assert!(schedule.arrivals.len() > 1);
-        (Preparation::new(&load, &schedule), schedule.arrivals.len())
+        assert!(schedule.arrivals().count() > 1);
+        (Preparation::new(&load, &schedule), schedule.arrivals().count())
     }
 
     fn names(preparation: &Preparation) -> BTreeSet<&str> {
@@ -124,11 +126,13 @@ mod tests {
             resource_version: None,
             limit: None,
             label_selector: None,
+            field_selector: None,
+            scope: Scope::Namespace,
         };
         let update = UpdateOperation { resource: Resource::Pods, objects: Some(12) };
         let mut load = testing::load(vec![
             MixEntry { list: Some(list), ..MixEntry::default() },
-            MixEntry { update: Some(update), identity: Identity::Unprivileged, ..MixEntry::default() },
+            MixEntry { update: Some(update), identity: Identity::unprivileged(), ..MixEntry::default() },
         ]);
         load.objects = 5;
         let preparation = Preparation::new(&load, &Schedule::new(&load, 7));

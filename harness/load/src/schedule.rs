@@ -8,7 +8,10 @@ use std::time::Duration;
 use rand_chacha::rand_core::Rng;
 use rand_distr::{Distribution, Exp1};
 use serde::Serialize;
-use spangate_scenario::model::{Load, Shape};
+use spangate_scenario::{
+    model::{Arrivals, Load, Shape},
+    units::Rate,
+};
 use spangate_trace::{SpanId, TraceId};
 
 use crate::{
@@ -25,7 +28,7 @@ pub struct Schedule {
     /// How long arrivals go on.
     pub duration: Duration,
     /// The arrivals.
-    pub arrivals: Vec<Arrival>,
+    arrivals: Vec<Arrival>,
 }
 
 /// One operation to come.
@@ -36,7 +39,9 @@ pub struct Arrival {
     pub number: u64,
     /// When it starts, from the start of the load.
     pub at: Duration,
-    /// Index of its mix entry.
+    /// Index of its stage.
+    pub stage: u32,
+    /// Index of its mix entry, in the order of [`Load::entries`].
     pub entry: usize,
     /// Random bits that choose the object; see [`Arrival::choose`].
     pub choice: u64,
@@ -50,18 +55,22 @@ impl Schedule {
     /// Mix entries without an operation are never chosen. A rate of zero, or a mix in which nothing can be
     /// chosen, gives no arrivals.
     pub fn new(load: &Load, seed: u64) -> Self {
-        let duration = load.arrivals.duration.get();
+        let Some(arrivals) = &load.arrivals else {
+            return Self { seed, duration: Duration::ZERO, arrivals: Vec::new() };
+        };
+        let duration = arrivals.total();
         let weights: Vec<u64> =
             load.mix.iter().map(|entry| Kind::of(entry).map_or(0, |_| u64::from(entry.weight.0))).collect();
         let total: u64 = weights.iter().sum();
         let mut entries = generator(seed, Purpose::Entries);
         let mut choices = generator(seed, Purpose::Choices);
-        let times = if total == 0 { Vec::new() } else { times(load, seed) };
+        let times = if total == 0 { Vec::new() } else { times(arrivals, seed) };
         let arrivals = (0..)
             .zip(times)
             .map(|(number, at)| Arrival {
                 number,
                 at,
+                stage: 0,
                 entry: weighted(&weights, pick(entries.next_u64(), total)),
                 choice: choices.next_u64(),
             })
@@ -76,14 +85,24 @@ impl Schedule {
         ids(self.seed, Purpose::Ids, number, step)
     }
 
+    /// The arrivals, in the order of their times.
+    pub fn arrivals(&self) -> impl Iterator<Item = Arrival> + '_ {
+        self.arrivals.iter().copied()
+    }
+
+    /// How many arrivals there are.
+    pub fn planned(&self) -> u64 {
+        self.arrivals.len() as u64
+    }
+
     /// Arrivals per second, on average.
     pub fn rate(&self) -> f64 {
-        if self.duration.is_zero() { 0.0 } else { self.arrivals.len() as f64 / self.duration.as_secs_f64() }
+        if self.duration.is_zero() { 0.0 } else { self.planned() as f64 / self.duration.as_secs_f64() }
     }
 
     /// A hash over every arrival and its first trace id: equal for equal loads and seeds, on every platform.
     pub fn fingerprint(&self) -> u64 {
-        fnv1a(self.arrivals.iter().flat_map(|arrival| {
+        fnv1a(self.arrivals().flat_map(|arrival| {
             let (trace, span) = self.ids(arrival.number, 0);
             let mut bytes = Vec::with_capacity(64);
             bytes.extend(arrival.number.to_le_bytes());
@@ -98,12 +117,13 @@ impl Schedule {
 }
 
 /// The times of all arrivals, up to the end of the load and without it.
-fn times(load: &Load, seed: u64) -> Vec<Duration> {
-    let (rate, end) = (load.arrivals.rate.get(), load.arrivals.duration.as_secs_f64());
+fn times(arrivals: &Arrivals, seed: u64) -> Vec<Duration> {
+    let rate = arrivals.rate.map_or(0.0, Rate::get);
+    let end = arrivals.total().as_secs_f64();
     if rate <= 0.0 {
         return Vec::new();
     }
-    match load.arrivals.shape {
+    match arrivals.shape.unwrap_or_default() {
         // Multiplied, not added up: the hundred-thousandth arrival is as exact as the first.
         Shape::Constant => {
             let mut number = 0_u64;
@@ -154,7 +174,7 @@ mod tests {
 
     use proptest::prelude::*;
     use spangate_scenario::{
-        model::{CreateOperation, GetOperation, MixEntry, Resource, Weight},
+        model::{CreateOperation, GetOperation, MixEntry, Resource, Sizes, Weight},
         units::{Rate, Size},
     };
 
@@ -171,9 +191,11 @@ mod tests {
 
     fn load(rate: f64, shape: Shape, seconds: u64, weights: &[u32]) -> Load {
         let mut load = testing::load(weights.iter().copied().map(entry).collect());
-        load.arrivals.rate = Rate::per_second(rate).unwrap();
-        load.arrivals.shape = shape;
-        load.arrivals.duration = spangate_scenario::units::Duration::from_secs(seconds);
+        load.arrivals = Some(Arrivals::flat(
+            Rate::per_second(rate).unwrap(),
+            shape,
+            spangate_scenario::units::Duration::from_secs(seconds),
+        ));
         load
     }
 
@@ -240,8 +262,11 @@ mod tests {
         let before = Schedule::new(&load(50.0, Shape::Poisson, 10, &[1, 1]), 7);
         let mut after = load(50.0, Shape::Poisson, 10, &[9, 1]);
         after.mix[0].get = None;
-        after.mix[0].create =
-            Some(CreateOperation { resource: Resource::Pods, size: Size(1), labels: BTreeMap::new() });
+        after.mix[0].create = Some(CreateOperation {
+            resource: Resource::Pods,
+            size: Sizes::Fixed(Size(1)),
+            labels: BTreeMap::new(),
+        });
         let after = Schedule::new(&after, 7);
         assert!(
             before

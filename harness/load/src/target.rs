@@ -93,7 +93,8 @@ impl fmt::Display for Escaped<'_> {
 /// Where a resource's group and version live.
 fn prefix(resource: Resource) -> &'static str {
     match resource {
-        Resource::Configmaps | Resource::Pods | Resource::Events => "/api/v1",
+        Resource::Configmaps | Resource::Pods | Resource::Events | Resource::Secrets => "/api/v1",
+        Resource::Widgets => "/apis/load.spangate.dev/v1",
         Resource::Deployments => "/apis/apps/v1",
     }
 }

@@ -12,17 +12,17 @@ use crate::{Arrival, Outcome, RequestRecord, Setting, Verb, request::Reply};
 /// Two seconds of ten a second.
 pub(crate) fn load(mix: Vec<MixEntry>) -> Load {
     Load {
-        arrivals: Arrivals {
-            rate: Rate::per_second(10.0).unwrap(),
-            shape: Shape::Constant,
-            duration: units::Duration::from_secs(2),
-        },
+        arrivals: Some(Arrivals::flat(
+            Rate::per_second(10.0).unwrap(),
+            Shape::Constant,
+            units::Duration::from_secs(2),
+        )),
         mix,
         namespace: "ns".to_owned(),
         objects: 4,
-        connections: 2,
         max_in_flight: 100,
         timeout: units::Duration::from_secs(10),
+        ..Load::default()
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn setting() -> Setting {
 }
 
 pub(crate) fn arrival(number: u64) -> Arrival {
-    Arrival { number, at: std::time::Duration::ZERO, entry: 0, choice: 0 }
+    Arrival { number, at: std::time::Duration::ZERO, stage: 0, entry: 0, choice: 0 }
 }
 
 pub(crate) fn reply(status: u16, body: &'static str) -> Reply {
@@ -43,7 +43,8 @@ pub(crate) fn record(outcome: Outcome) -> RequestRecord {
         arrival: 0,
         step: 0,
         entry: 0,
-        identity: Identity::Admin,
+        stage: 0,
+        identity: Identity::admin(),
         sent: None,
         verb: Verb::Create,
         resource: "configmaps".to_owned(),

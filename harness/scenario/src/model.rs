@@ -14,8 +14,9 @@ pub mod matches;
 
 pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
 pub use expect::{
-    Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, Percentiles, Phases, Recovery,
-    RequestFilter, Requests, SpanKind, SpanSelector, SpanStatus, Spans,
+    Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, LoadExpectation, Percentiles,
+    Phases, Recovery, RequestFilter, Requests, SpanKind, SpanSelector, SpanStatus, Spans,
+    WatchersExpectation,
 };
 pub use fault::{
     AdmissionOperation, Delay, Deny, EtcdFault, FailurePolicy, Fault, GrpcStatus, HeldSide, HttpFailure,
@@ -23,8 +24,11 @@ pub use fault::{
     WebhookRule, WebhookType, Window,
 };
 pub use load::{
-    Arrivals, CreateOperation, DeleteOperation, GetOperation, Identity, KubectlStep, ListOperation, Load,
-    MixEntry, PatchOperation, PatchType, Resource, Shape, TraceFlag, UpdateOperation, WatchOperation, Weight,
+    AbortRule, Arrivals, ClientOptions, CreateOperation, DeleteOperation, Encoding, GetOperation, Identity,
+    IdentitySpec, Impersonate, KubectlStep, ListOperation, Load, MixEntry, PatchOperation, PatchType,
+    Population, PopulationEntry, Protocol, PutOperation, Ramp, Replay, Resource, RetryAfter, Scope, Session,
+    Shape, SizeDistribution, Sizes, Spike, Stage, Steps, TraceFlag, UpdateOperation, Users,
+    WatchListOperation, WatchMode, WatchOperation, Watchers, Weight,
 };
 pub use matches::{AttributeMatch, TextMatch};
 

@@ -98,11 +98,10 @@ fn window(window: Window, load: Option<&Load>, at: &Path, findings: &mut Finding
     if window.from >= window.to {
         findings.add(at, format!("ends at {} but begins at {}", window.to, window.from));
     }
-    if let Some(load) = load.filter(|load| window.to > load.arrivals.duration) {
-        let length = load.arrivals.duration;
+    if let Some(length) = load.and_then(Load::length).filter(|length| window.to > *length) {
         findings
             .add(&at.key("to"), format!("lies after the end of load, which is sent for {length}"))
-            .help("times count from the start of load; end earlier or make `load.arrivals.for` longer");
+            .help("times count from the start of load; end earlier or make the load longer");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything that a verdict may look at: the scenario, the ledgers, the capture and the facts of the run.
 
-use std::{ops::Deref, sync::OnceLock};
+use std::{collections::BTreeMap, ops::Deref, sync::OnceLock};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub struct Evidence {
     pub capture: Capture,
     /// What else is known of the run.
     pub facts: Facts,
+    /// The names of the load's stages.
+    stages: Vec<String>,
 }
 
 /// Evidence with its indexes, as the judges use it.
@@ -60,6 +62,9 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Generator {
+    /// Records of a replay that could not be sent, by the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
     /// Operations in the schedule.
     pub planned: u64,
     /// Operations that were started.
@@ -116,7 +121,13 @@ impl Evidence {
         capture: Capture,
         facts: Facts,
     ) -> Self {
-        Self { scenario, requests, injections, capture, facts }
+        let stages = scenario.spec.load.stage_labels();
+        Self { scenario, requests, injections, capture, facts, stages }
+    }
+
+    /// The name of the stage that a request belongs to.
+    pub fn stage(&self, request: &RequestRecord) -> Option<&str> {
+        self.stages.get(usize::try_from(request.stage).ok()?).map(String::as_str)
     }
 
     /// The requests that a filter picks.
@@ -132,7 +143,8 @@ impl Evidence {
         };
         filter.verb.as_ref().is_none_or(|verb| *verb == request.verb.to_string())
             && filter.resource.as_ref().is_none_or(|resource| *resource == request.resource)
-            && filter.identity.is_none_or(|identity| identity == request.identity)
+            && filter.identity.as_ref().is_none_or(|identity| *identity == request.identity)
+            && filter.stage.as_ref().is_none_or(|stage| self.stage(request) == Some(stage))
             && filter.status.as_ref().is_none_or(|bound| status.is_some_and(|s| bound.holds(&s)))
             && filter.during.is_none_or(|window| {
                 let at = request.intended.since(self.facts.load_start);

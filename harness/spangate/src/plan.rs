@@ -62,9 +62,9 @@ pub struct ComponentView {
 #[serde(rename_all = "camelCase")]
 pub struct LoadView {
     /// Operations.
-    pub operations: usize,
+    pub operations: u64,
     /// Operations by mix entry, in the scenario's order.
-    pub by_entry: Vec<usize>,
+    pub by_entry: Vec<u64>,
     /// Operations per second.
     pub rate: f64,
     /// Objects that are made beforehand.
@@ -88,11 +88,10 @@ impl Plan {
         }
         let load = &scenario.spec.load;
         let schedule = Schedule::new(load, scenario.spec.seed);
-        if schedule.arrivals.is_empty() {
-            let (rate, time) = (load.arrivals.rate, load.arrivals.duration);
+        if load.arrivals.is_some() && schedule.planned() == 0 {
             return Err(CommandError::usage(format!("the load of {} has no operation", path.display()))
                 .help(format!(
-                    "{rate} for {time} came to nothing with seed {}: raise either",
+                    "its rates and times came to nothing with seed {}: raise either",
                     scenario.spec.seed
                 )));
         }
@@ -151,15 +150,14 @@ impl Plan {
                 (None, None) => "not at hand: would be downloaded or built".to_owned(),
             },
         });
-        let arrivals = &self.schedule.arrivals;
-        let entries = self.scenario.spec.load.mix.len();
-        let by_entry = (0..entries).map(|e| arrivals.iter().filter(|arrival| arrival.entry == e).count());
+        let mut by_entry = vec![0; self.scenario.spec.load.entries().count()];
+        self.schedule.arrivals().for_each(|arrival| by_entry[arrival.entry] += 1);
         View {
             scenario: self.scenario.clone(),
             components: components.collect(),
             load: LoadView {
-                operations: arrivals.len(),
-                by_entry: by_entry.collect(),
+                operations: self.schedule.planned(),
+                by_entry,
                 rate: self.schedule.rate(),
                 prepared_objects: self.preparation.objects.len(),
                 fingerprint: format!("{:016x}", self.schedule.fingerprint()),

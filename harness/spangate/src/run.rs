@@ -183,10 +183,8 @@ impl Run<'_> {
         environment.arm(load_start);
         let counting = AbortOnDrop(tokio::spawn(count_spans(environment.sink.store(), events.clone())));
         events.step(Step::Load);
-        events.send(Event::LoadStarted {
-            planned: plan.schedule.arrivals.len() as u64,
-            duration: plan.schedule.duration,
-        });
+        events
+            .send(Event::LoadStarted { planned: plan.schedule.planned(), duration: plan.schedule.duration });
         let load = async {
             let summary = engine.run(load_start, self.cancel.child_token()).await;
             environment.disarm();
@@ -196,8 +194,9 @@ impl Run<'_> {
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
-        let tracing = &plan.scenario.spec.cluster.tracing;
-        Settle::new(&requests, tracing).wait(&environment.sink.store(), events, self.cancel).await;
+        Settle::new(&requests, &plan.scenario.spec)
+            .wait(&environment.sink.store(), events, self.cancel)
+            .await;
         drop(counting);
         if let Some(webhooks) = &environment.webhooks {
             let removed = environment.administrator.unregister(webhooks).await;
@@ -288,6 +287,7 @@ impl Drop for AbortOnDrop {
 fn generator(summary: &Summary) -> Generator {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     Generator {
+        skipped: summary.skipped.clone(),
         planned: summary.planned,
         started: summary.started,
         shed: summary.shed,

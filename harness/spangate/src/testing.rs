@@ -35,7 +35,7 @@ pub(crate) fn request() -> RequestRecord {
         arrival: 0,
         step: 0,
         entry: 0,
-        identity: Identity::Admin,
+        identity: Identity::admin(),
         sent: None,
         verb: Verb::Create,
         resource: "configmaps".to_owned(),

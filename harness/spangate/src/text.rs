@@ -57,8 +57,8 @@ pub fn filter(filter: &RequestFilter) -> String {
     word("", filter.verb.as_ref().map(|v| v as &dyn Display));
     word("", filter.resource.as_ref().map(|v| v as &dyn Display));
     word("status ", filter.status.as_ref().map(|v| v as &dyn Display));
-    let identity = filter.identity.map(|identity| format!("{identity:?}").to_lowercase());
-    word("as ", identity.as_ref().map(|v| v as &dyn Display));
+    word("as ", filter.identity.as_ref().map(|v| v as &dyn Display));
+    word("in stage ", filter.stage.as_ref().map(|v| v as &dyn Display));
     let window = filter.during.map(|window| format!("{}..{}", window.from, window.to));
     word("during ", window.as_ref().map(|v| v as &dyn Display));
     if words.is_empty() { "of any kind".to_owned() } else { words.join(" ") }

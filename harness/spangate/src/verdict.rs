@@ -17,6 +17,7 @@ mod complete;
 mod expected;
 mod injected;
 mod latency;
+mod load;
 mod phases;
 mod recovery;
 mod requests;
@@ -97,6 +98,12 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Phases(it) => phases::judge(it, case),
         Expectation::Requests(it) => requests::judge(it, case),
         Expectation::Recovery(it) => recovery::judge(it, case),
+        Expectation::Load(it) => load::judge(it, case),
+        Expectation::Watchers(_) => {
+            let mut verdict = Verdict::new("watchers");
+            verdict.undecided("watchers are not judged yet");
+            verdict
+        }
     }
 }
 

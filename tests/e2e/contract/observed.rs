@@ -79,7 +79,7 @@ impl Observed {
 
     /// The requests for a verb and resource, whose `traceparent` was honoured; there are some.
     pub(super) fn asked(&self, verb: Verb, resource: &str) -> Vec<&'static RequestRecord> {
-        let mut found = self.sent(Identity::Admin, TraceFlag::Sampled);
+        let mut found = self.sent(Identity::admin(), TraceFlag::Sampled);
         found.retain(|request| request.verb == verb && request.resource == resource);
         assert!(!found.is_empty(), "no {verb} of {resource} was sent");
         found

@@ -178,7 +178,7 @@ fn serializations(capture: &Capture, request: &RequestRecord) -> Vec<usize> {
 fn a_401_has_no_server_span() {
     let capture = &REFUSED.capture;
     let index = TraceIndex::new(capture);
-    for request in REFUSED.with_status(Identity::Admin, 401) {
+    for request in REFUSED.with_status(Identity::admin(), 401) {
         let [row] = serializations(capture, request)[..] else { panic!("{request:?}") };
         let trace = index.trace_of(row);
         let names: Vec<_> = trace.rows().map(|row| &**capture.names().get(index.row(row).name)).collect();
@@ -198,7 +198,7 @@ fn a_401_has_no_server_span() {
 fn a_403_ends_at_authorization() {
     let capture = &REFUSED.capture;
     let index = TraceIndex::new(capture);
-    for request in REFUSED.with_status(Identity::Unprivileged, 403) {
+    for request in REFUSED.with_status(Identity::unprivileged(), 403) {
         let [row] = serializations(capture, request)[..] else { panic!("{request:?}") };
         let above: Vec<usize> = index.ancestors(row).collect();
         let names: Vec<_> = above.iter().map(|row| &**capture.names().get(index.row(*row).name)).collect();
@@ -219,7 +219,7 @@ fn the_server_span_is_in_the_last_export_of_its_trace() {
     let (capture, arrivals) = (&REFUSED.capture, &REFUSED.arrivals);
     let index = TraceIndex::new(capture);
     let mut spread = 0;
-    for request in REFUSED.with_status(Identity::Unprivileged, 403) {
+    for request in REFUSED.with_status(Identity::unprivileged(), 403) {
         let [row] = serializations(capture, request)[..] else { panic!("{request:?}") };
         let trace = index.trace_of(row);
         assert_eq!(arrivals.with_server.get(&trace.id()), Some(&trace.len()), "{request:?}");

@@ -12,7 +12,7 @@ use super::observed::{FILTERS, OBSERVED, is_api_server, none, within};
 #[test]
 fn the_audit_id_of_the_answer_is_on_one_server_span() {
     for request in OBSERVED.requests() {
-        let honoured = request.sent.filter(|_| request.identity == Identity::Admin);
+        let honoured = request.sent.filter(|_| request.identity == Identity::admin());
         if honoured.is_some_and(|sent| !sent.sampled) {
             continue;
         }
@@ -174,7 +174,7 @@ fn phases_name_webhooks_and_rpcs() {
 
 /// The requests whose `traceparent` is honoured.
 fn honoured() -> Vec<&'static RequestRecord> {
-    OBSERVED.sent(Identity::Admin, TraceFlag::Sampled)
+    OBSERVED.sent(Identity::admin(), TraceFlag::Sampled)
 }
 
 /// The name of the SERVER span of a request.

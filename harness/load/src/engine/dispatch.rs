@@ -23,7 +23,7 @@ pub(super) fn dispatch(worker: &Worker, start: UnixNanos, stop: &Receiver<()>) {
         if !wait(worker.instant(intended), stop) {
             return;
         }
-        let (worker, arrival) = (worker.clone(), *arrival);
+        let (worker, arrival) = (worker.clone(), arrival);
         // Nothing is done here but to start: even the body of a request that is shed takes time to make.
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             runtime.spawn(async move {

@@ -1,5 +1,7 @@
 //! What a run of the load came to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use spangate_scenario::units::Duration;
 use spangate_trace::UnixNanos;
@@ -33,6 +35,9 @@ pub struct Summary {
     pub planned_rate: f64,
     /// Started arrivals per second.
     pub achieved_rate: f64,
+    /// Records of a replay that could not be sent, by the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<String, u64>,
     /// How late arrivals were started: the generator's own fault, not the server's.
     pub start_lag: StartLag,
     /// How long requests took.
@@ -106,7 +111,7 @@ impl Tally {
 
     /// The summary of a run of `schedule`.
     pub(super) fn summary(self, schedule: &Schedule) -> Summary {
-        let planned = schedule.arrivals.len() as u64;
+        let planned = schedule.planned();
         let span = self.last.zip(self.first).map(|(last, first)| last.since(first)).unwrap_or_default();
         // A run that starts all arrivals in time takes the duration of the schedule; one that lags, longer.
         let seconds = span.max(schedule.duration).as_secs_f64();
@@ -122,6 +127,7 @@ impl Tally {
             refused: self.refused,
             planned_rate: schedule.rate(),
             achieved_rate: if seconds > 0.0 { self.started as f64 / seconds } else { 0.0 },
+            skipped: BTreeMap::new(),
             start_lag: StartLag { p50: percentile(50.0), p99: percentile(99.0), max: percentile(100.0) },
             latencies: self.latencies,
         }
@@ -142,7 +148,7 @@ mod tests {
         let get = Some(GetOperation { resource: Resource::Pods, resource_version: None });
         let load = testing::load(vec![MixEntry { get, ..MixEntry::default() }]);
         let schedule = Schedule::new(&load, 7);
-        assert_eq!(schedule.arrivals.len(), 20);
+        assert_eq!(schedule.planned(), 20);
         let mut tally = Tally::default();
         for number in 0..10 {
             let at = UnixNanos(number * 100_000_000);
@@ -169,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_run_that_lags_has_a_lower_rate() {
-        let schedule = Schedule { seed: 1, duration: time::Duration::from_secs(1), arrivals: Vec::new() };
+        let mut load = testing::load(Vec::new());
+        load.arrivals.as_mut().unwrap().duration = Some(spangate_scenario::units::Duration::from_secs(1));
+        let schedule = Schedule::new(&load, 1);
         let mut tally = Tally::default();
         for at in [0, 4_000_000_000] {
             tally.add(&Note::Began { at: UnixNanos(at), lag: time::Duration::ZERO });

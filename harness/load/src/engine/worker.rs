@@ -35,8 +35,8 @@ impl Worker {
         Self { site, notes, cancel }
     }
 
-    pub(super) fn arrivals(&self) -> &[Arrival] {
-        &self.site.schedule.arrivals
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = Arrival> + '_ {
+        self.site.schedule.arrivals()
     }
 
     pub(super) fn max_in_flight(&self) -> usize {
@@ -95,7 +95,7 @@ impl Worker {
             TraceFlag::None => None,
         };
         let mut record = self.record(arrival, step, request, sent, intended);
-        let client = self.site.client(entry.identity);
+        let client = self.site.client(&entry.identity);
         let entered = self.site.clock.now();
         let mut progress = Progress::default();
         let exchanged = exchange(client, &self.site.clock, request, sent, &mut progress);
@@ -129,7 +129,8 @@ impl Worker {
             arrival: arrival.number,
             step,
             entry: arrival.entry,
-            identity: self.entry(arrival).identity,
+            stage: arrival.stage,
+            identity: self.entry(arrival).identity.clone(),
             sent,
             verb: request.verb,
             resource: request.resource.to_owned(),

@@ -30,5 +30,5 @@ pub(crate) fn apply(apply: &CreateOperation, arrival: &Arrival, setting: &Settin
 }
 
 fn object<'a>(create: &'a CreateOperation, name: &'a str) -> Object<'a> {
-    Object { resource: create.resource, name, size: create.size.0, labels: &create.labels }
+    Object { resource: create.resource, name, size: 1024, labels: &create.labels }
 }

@@ -82,7 +82,7 @@ impl Steps for Pages {
 
 #[cfg(test)]
 mod tests {
-    use spangate_scenario::model::Resource;
+    use spangate_scenario::model::{Resource, Scope};
 
     use super::*;
     use crate::testing::{reply, setting};
@@ -93,6 +93,8 @@ mod tests {
             resource_version: Some("0".to_owned()),
             limit,
             label_selector: Some("a=b".to_owned()),
+            field_selector: None,
+            scope: Scope::Namespace,
         };
         Pages::list(&list, &setting())
     }

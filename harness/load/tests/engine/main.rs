@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use server::{Answer, Seen, Server};
 use spangate_load::{Engine, EngineConfig, EngineError, LoadEvent, RequestRecord, Schedule, Summary};
 use spangate_scenario::{
-    model::{Arrivals, GetOperation, Load, MixEntry, Resource, Shape},
+    model::{Arrivals, ClientOptions, GetOperation, Load, MixEntry, Resource, Shape},
     units::{Duration, Rate},
 };
 use spangate_trace::{Clock, UnixNanos};
@@ -84,7 +84,7 @@ impl Bench {
         records.sort_by_key(|record| (record.arrival, record.step));
         accounted(&summary, &records);
         for record in records.iter().filter(|record| record.step == 0) {
-            let arrival = self.schedule.arrivals[usize::try_from(record.arrival).unwrap()];
+            let arrival = self.schedule.arrivals().nth(usize::try_from(record.arrival).unwrap()).unwrap();
             assert_eq!(record.intended, start + arrival.at, "an arrival was moved");
         }
         (summary, records)
@@ -105,17 +105,17 @@ fn accounted(summary: &Summary, records: &[RequestRecord]) {
 /// `count` arrivals in `millis`, evenly spaced.
 fn load(count: u32, millis: u64, mix: Vec<MixEntry>) -> Load {
     Load {
-        arrivals: Arrivals {
-            rate: Rate::per_second(f64::from(count) * 1000.0 / millis as f64).unwrap(),
-            shape: Shape::Constant,
-            duration: Duration::from_millis(millis),
-        },
+        arrivals: Some(Arrivals::flat(
+            Rate::per_second(f64::from(count) * 1000.0 / millis as f64).unwrap(),
+            Shape::Constant,
+            Duration::from_millis(millis),
+        )),
         mix,
         namespace: "ns".to_owned(),
         objects: 1,
-        connections: 1,
-        max_in_flight: 1000,
+        client: ClientOptions { connections: 1, ..ClientOptions::default() },
         timeout: Duration::from_secs(30),
+        ..Load::default()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 fn deletes() -> MixEntry {
     let delete = Some(DeleteOperation { resource: Resource::Pods });
-    MixEntry { delete, identity: Identity::Unprivileged, ..MixEntry::default() }
+    MixEntry { delete, identity: Identity::unprivileged(), ..MixEntry::default() }
 }
 
 async fn bench(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Bench {
@@ -46,7 +46,7 @@ async fn everything_is_made_by_the_admin_without_leaving_a_trace() {
     );
     assert_eq!(lines[4..], ["POST /api/v1/namespaces/ns/pods"; 4]);
     for seen in &seen {
-        assert_eq!(seen.identity, Identity::Admin);
+        assert_eq!(seen.identity, Identity::admin());
         assert!(seen.header("traceparent").ends_with("-00"), "{seen:?}");
     }
     let mut progress = Vec::new();

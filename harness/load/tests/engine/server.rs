@@ -132,7 +132,7 @@ impl Server {
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
                     let peer = &tls.get_ref().1.peer_certificates().unwrap()[0];
                     let identity =
-                        if *peer == shared.admin { Identity::Admin } else { Identity::Unprivileged };
+                        if *peer == shared.admin { Identity::admin() } else { Identity::unprivileged() };
                     let broken = Arc::new(Notify::new());
                     let service = service_fn({
                         let broken = Arc::clone(&broken);

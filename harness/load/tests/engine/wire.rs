@@ -262,9 +262,9 @@ async fn the_flag_and_the_identity_are_those_of_the_entry() {
     for (traceparent, end) in
         [(TraceFlag::Sampled, "-01"), (TraceFlag::Unsampled, "-00"), (TraceFlag::None, "")]
     {
-        for identity in [Identity::Admin, Identity::Unprivileged] {
+        for identity in [Identity::admin(), Identity::unprivileged()] {
             let entry = entry(|entry| {
-                (entry.traceparent, entry.identity) = (traceparent, identity);
+                (entry.traceparent, entry.identity) = (traceparent, identity.clone());
                 entry.create = Some(create(Resource::Configmaps));
             });
             let (seen, _) = send(entry, cluster).await;

@@ -28,6 +28,10 @@ pub enum Expectation {
     Requests(Requests),
     /// How the traces came back after the sink was away.
     Recovery(Recovery),
+    /// How well the load was sent.
+    Load(LoadExpectation),
+    /// What the watchers saw, and how soon.
+    Watchers(WatchersExpectation),
 }
 
 /// Every injection is found again as a span of the right length.
@@ -246,6 +250,9 @@ pub struct RequestFilter {
     /// Who sent it.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// The stage, or the session of the user, that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// Only requests whose intended start lies in this part of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub during: Option<Window>,
@@ -354,4 +361,43 @@ pub struct Recovery {
     /// Share of all sampled requests whose SERVER span never arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Bound<Ratio>>,
+}
+
+/// How well the load was sent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LoadExpectation {
+    /// Operations that started, as a share of those planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub achieved: Option<Bound<Ratio>>,
+    /// Time from the intended start of an operation to its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_lag: Option<Percentiles>,
+    /// Arrivals that found `maxInFlight` operations under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shed: Option<Bound<u64>>,
+    /// Share of the requests without an answer, or with a status of 500 and more or 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Bound<Ratio>>,
+    /// Records of a replay that could not be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Bound<u64>>,
+}
+
+/// What the watchers saw, and how soon.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct WatchersExpectation {
+    /// Only those of this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Time from the sending of a change to the receipt of its event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Percentiles>,
+    /// Changes that the API server acknowledged and whose event a watcher did not get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Bound<u64>>,
+    /// Watches that ended before the load and were opened again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reopened: Option<Bound<u64>>,
 }

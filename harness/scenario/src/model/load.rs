@@ -1,367 +1,150 @@
 //! What to send.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{Duration, Rate, Size};
+use crate::units::Duration;
 
-/// What to send.
+mod abort;
+mod arrivals;
+mod client;
+mod identity;
+mod mix;
+mod operation;
+mod population;
+mod replay;
+mod sizes;
+mod users;
+mod watchers;
+
+pub use abort::AbortRule;
+pub use arrivals::{Arrivals, Ramp, Shape, Spike, Stage, Steps};
+pub use client::{ClientOptions, Encoding, Protocol, RetryAfter};
+pub use identity::{Identity, IdentitySpec, Impersonate};
+pub use mix::{MixEntry, TraceFlag, Weight};
+pub use operation::{
+    CreateOperation, DeleteOperation, GetOperation, KubectlStep, ListOperation, PatchOperation, PatchType,
+    PutOperation, Resource, Scope, UpdateOperation, WatchListOperation, WatchOperation,
+};
+pub use population::{Population, PopulationEntry};
+pub use replay::Replay;
+pub use sizes::{SizeDistribution, Sizes};
+pub use users::{Session, Users};
+pub use watchers::{WatchMode, Watchers};
+
+/// What to send: exactly one of `arrivals`, `users` and `replay`, and what they need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Load {
     /// Open loop: operations start at times that were fixed before the run.
-    pub arrivals: Arrivals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Arrivals>,
+    /// Closed loop: users who wait for an answer before they go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Users>,
+    /// What was once sent, sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
     /// What each arrival does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<MixEntry>,
+    /// Clients that watch a collection from before the load until after it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watchers: Vec<Watchers>,
+    /// Senders beside `admin` and `unprivileged`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<IdentitySpec>,
     /// The namespace that the operations work in; made for the run and removed after it.
-    #[serde(default = "default_namespace")]
     pub namespace: String,
-    /// Objects of each resource that exist before load starts, for reads and changes.
-    #[serde(default = "default_objects")]
+    /// Objects of each resource that exist before load starts, for reads and changes, where `prepare` does not
+    /// say otherwise.
     pub objects: u32,
-    /// HTTP/2 connections to the API server.
-    #[serde(default = "default_connections")]
-    pub connections: u16,
+    /// What is made before load starts, and removed after it.
+    pub prepare: Population,
+    /// How the load reaches the API server.
+    pub client: ClientOptions,
     /// Operations that may be under way at once; an arrival beyond it is shed and counted.
-    #[serde(default = "default_max_in_flight")]
     pub max_in_flight: u32,
     /// Time after which an operation is given up.
-    #[serde(default = "default_timeout")]
     pub timeout: Duration,
+    /// When the load is given up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub abort_on: Vec<AbortRule>,
 }
 
-fn default_namespace() -> String {
-    "spangate-load".to_owned()
-}
+// === impl Load ===
 
-fn default_objects() -> u32 {
-    10
-}
-
-fn default_connections() -> u16 {
-    2
-}
-
-fn default_max_in_flight() -> u32 {
-    1000
-}
-
-fn default_timeout() -> Duration {
-    Duration::from_secs(60)
-}
-
-/// When operations start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Arrivals {
-    /// Mean number of operations per time.
-    pub rate: Rate,
-    /// How they are spaced.
-    #[serde(default)]
-    pub shape: Shape,
-    /// For how long.
-    #[serde(rename = "for")]
-    pub duration: Duration,
-}
-
-/// How arrivals are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Shape {
-    /// Evenly.
-    #[default]
-    Constant,
-    /// As independent callers would: exponential gaps.
-    Poisson,
-}
-
-/// One entry of the mix: exactly one operation, and who does it how often.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(transform = exactly_one_operation)]
-pub struct MixEntry {
-    /// How often this entry is chosen, relative to the others.
-    pub weight: Weight,
-    /// Who sends it.
-    #[serde(rename = "as")]
-    pub identity: Identity,
-    /// The `traceparent` that is sent.
-    pub traceparent: TraceFlag,
-    /// Creates an object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub create: Option<CreateOperation>,
-    /// Reads an object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub get: Option<GetOperation>,
-    /// Reads a collection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub list: Option<ListOperation>,
-    /// Watches a collection for a while.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watch: Option<WatchOperation>,
-    /// Replaces an object (GET, then PUT with its resource version).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub update: Option<UpdateOperation>,
-    /// Patches an object.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub patch: Option<PatchOperation>,
-    /// Server-side apply.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub apply: Option<CreateOperation>,
-    /// Deletes an object that was made for it before load started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delete: Option<DeleteOperation>,
-    /// Deletes a collection that was made for it before load started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub delete_collection: Option<DeleteOperation>,
-    /// A sequence of commands, each sending what kubectl sends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kubectl: Option<Vec<KubectlStep>>,
-}
-
-/// A relative weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Weight(pub u32);
-
-impl Default for Weight {
+impl Default for Load {
     fn default() -> Self {
-        Self(1)
-    }
-}
-
-/// Who sends a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Identity {
-    /// A user in `system:masters`: its `traceparent` is honoured.
-    #[default]
-    Admin,
-    /// A user with RBAC rights and no privileged group: its `traceparent` becomes a link.
-    Unprivileged,
-}
-
-/// The `traceparent` that is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum TraceFlag {
-    /// With the flag `01`.
-    #[default]
-    Sampled,
-    /// With the flag `00`.
-    Unsampled,
-    /// None at all.
-    None,
-}
-
-/// A resource that operations work on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Resource {
-    /// `v1` configmaps.
-    Configmaps,
-    /// `v1` pods; without a kubelet they stay pending.
-    Pods,
-    /// `apps/v1` deployments; without a controller manager they make no pods.
-    Deployments,
-    /// `v1` events.
-    Events,
-}
-
-/// Creates or applies an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CreateOperation {
-    /// What.
-    pub resource: Resource,
-    /// Size of the payload, where the resource has room for one.
-    #[serde(default = "default_size")]
-    pub size: Size,
-    /// Labels of the object.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-}
-
-fn default_size() -> Size {
-    Size(1024)
-}
-
-/// Reads an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GetOperation {
-    /// What.
-    pub resource: Resource,
-    /// `resourceVersion` of the query: absent is a quorum read, `0` may be served from the cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource_version: Option<String>,
-}
-
-/// Reads a collection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ListOperation {
-    /// What.
-    pub resource: Resource,
-    /// `resourceVersion` of the query: absent is a quorum read, `0` may be served from the cache.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource_version: Option<String>,
-    /// Page size; all pages are read. Absent: everything in one response.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u32>,
-    /// `labelSelector` of the query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label_selector: Option<String>,
-}
-
-/// Watches a collection for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct WatchOperation {
-    /// What.
-    pub resource: Resource,
-    /// How long the watch is held open.
-    #[serde(rename = "for")]
-    pub duration: Duration,
-    /// Whether the watch delivers the initial state first (`sendInitialEvents=true`).
-    #[serde(default)]
-    pub initial_events: bool,
-    /// `labelSelector` of the query.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label_selector: Option<String>,
-}
-
-/// Replaces an object: GET, then PUT with its resource version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UpdateOperation {
-    /// What.
-    pub resource: Resource,
-    /// Objects that updates are spread over; one makes them conflict. Absent: all prepared ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects: Option<u32>,
-}
-
-/// Patches an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PatchOperation {
-    /// What.
-    pub resource: Resource,
-    /// The kind of patch.
-    #[serde(rename = "type", default)]
-    pub patch_type: PatchType,
-    /// Objects that patches are spread over; one makes them contend. Absent: all prepared ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objects: Option<u32>,
-}
-
-/// The kind of patch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum PatchType {
-    /// `application/merge-patch+json` (RFC 7386).
-    #[default]
-    Merge,
-    /// `application/json-patch+json` (RFC 6902).
-    Json,
-    /// `application/strategic-merge-patch+json`.
-    Strategic,
-}
-
-/// Deletes an object or a collection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DeleteOperation {
-    /// What.
-    pub resource: Resource,
-}
-
-/// A command whose requests are those of kubectl.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum KubectlStep {
-    /// `/api` and `/apis`, as a kubectl with a cold cache asks for them.
-    #[serde(rename = "discovery")]
-    Discovery,
-    /// `kubectl create deployment`.
-    #[serde(rename = "create deployment")]
-    CreateDeployment,
-    /// `kubectl create configmap`.
-    #[serde(rename = "create configmap")]
-    CreateConfigmap,
-    /// `kubectl apply -f`: GET, then POST or PATCH.
-    #[serde(rename = "apply")]
-    Apply,
-    /// `kubectl get pods`: a table, in pages of 500.
-    #[serde(rename = "get pods")]
-    GetPods,
-    /// `kubectl get deployments`: a table, in pages of 500.
-    #[serde(rename = "get deployments")]
-    GetDeployments,
-    /// `kubectl scale deployment`: GET and PATCH of the `scale` subresource.
-    #[serde(rename = "scale")]
-    Scale,
-    /// `kubectl delete --wait`: DELETE, then a watch until it is gone.
-    #[serde(rename = "delete")]
-    Delete,
-}
-
-// === impl MixEntry ===
-
-impl MixEntry {
-    /// The keys of which an entry has exactly one.
-    pub const OPERATIONS: &'static [&'static str] = &[
-        "create",
-        "get",
-        "list",
-        "watch",
-        "update",
-        "patch",
-        "apply",
-        "delete",
-        "deleteCollection",
-        "kubectl",
-    ];
-
-    /// The keys of the operations that are given; one, once the scenario is checked.
-    pub fn operations(&self) -> Vec<&'static str> {
-        let given = [
-            self.create.is_some(),
-            self.get.is_some(),
-            self.list.is_some(),
-            self.watch.is_some(),
-            self.update.is_some(),
-            self.patch.is_some(),
-            self.apply.is_some(),
-            self.delete.is_some(),
-            self.delete_collection.is_some(),
-            self.kubectl.is_some(),
-        ];
-        Self::OPERATIONS.iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| *key).collect()
-    }
-}
-
-/// Says in the schema that an entry has exactly one operation.
-fn exactly_one_operation(schema: &mut schemars::Schema) {
-    let one = |key: &&str| serde_json::json!({"required": [key]});
-    schema.insert("oneOf".to_owned(), MixEntry::OPERATIONS.iter().map(one).collect());
-}
-
-// === impl Resource ===
-
-impl Resource {
-    /// Every resource.
-    pub const ALL: [Self; 4] = [Self::Configmaps, Self::Pods, Self::Deployments, Self::Events];
-
-    /// The plural name in URLs.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Self::Configmaps => "configmaps",
-            Self::Pods => "pods",
-            Self::Deployments => "deployments",
-            Self::Events => "events",
+        Self {
+            arrivals: None,
+            users: None,
+            replay: None,
+            mix: Vec::new(),
+            watchers: Vec::new(),
+            identities: Vec::new(),
+            namespace: "spangate-load".to_owned(),
+            objects: 10,
+            prepare: Population::default(),
+            client: ClientOptions::default(),
+            max_in_flight: 1000,
+            timeout: Duration::from_secs(60),
+            abort_on: Vec::new(),
         }
+    }
+}
+
+impl Load {
+    /// The keys of which a load has exactly one.
+    pub const SOURCES: &'static [&'static str] = &["arrivals", "users", "replay"];
+
+    /// Every mix entry, wherever it stands: of the load, of stages, of sessions.
+    pub fn entries(&self) -> impl Iterator<Item = &MixEntry> {
+        let stages = self.arrivals.iter().flat_map(|arrivals| &arrivals.stages);
+        let sessions = self.users.iter().flat_map(|users| &users.sessions);
+        self.mix
+            .iter()
+            .chain(stages.filter_map(|stage| stage.mix.as_ref()).flatten())
+            .chain(sessions.flat_map(|session| &session.steps))
+    }
+
+    /// The keys of the sources that are given; one, once the scenario is checked.
+    pub fn sources(&self) -> Vec<&'static str> {
+        let given = [self.arrivals.is_some(), self.users.is_some(), self.replay.is_some()];
+        Self::SOURCES.iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| *key).collect()
+    }
+
+    /// For how long load is sent. Nothing when only the records of a replay can tell.
+    pub fn length(&self) -> Option<Duration> {
+        let arrivals = || self.arrivals.as_ref().filter(|arrivals| arrivals.is_whole()).map(Arrivals::total);
+        let users = || self.users.as_ref().map(|users| users.duration.get());
+        let replay = || self.replay.as_ref()?.duration.map(Duration::get);
+        arrivals().or_else(users).or_else(replay).map(Duration::from)
+    }
+
+    /// The names of the parts that requests of the ledger belong to, by the ledger's number: stages, or the users'
+    /// sessions. A load without such parts has one, `load`.
+    pub fn stage_labels(&self) -> Vec<String> {
+        let stages = self.arrivals.iter().flat_map(|arrivals| arrivals.stages.iter().enumerate());
+        let sessions = self.users.iter().flat_map(|users| &users.sessions);
+        let labels: Vec<_> = stages
+            .map(|(index, stage)| stage.label(index))
+            .chain(sessions.map(|session| session.name.clone()))
+            .collect();
+        if labels.is_empty() { vec!["load".to_owned()] } else { labels }
+    }
+
+    /// Objects of `resource` that exist before load starts, if any operation needs them.
+    pub fn pool(&self, resource: Resource) -> u32 {
+        let mut entries = self.prepare.objects.iter().filter(|entry| entry.resource == resource);
+        entries.next().map_or(self.objects, |entry| entry.count)
+    }
+
+    /// Whether the API server makes the `traceparent` of `identity` the parent of its spans: for members of
+    /// `system:masters`, also when they act as somebody else, since tracing comes before impersonation
+    /// (`DefaultBuildHandlerChain` of `k8s.io/apiserver/pkg/server/config.go`).
+    pub fn honours_parent_of(&self, identity: &Identity) -> bool {
+        let spec = self.identities.iter().find(|spec| spec.name == *identity);
+        identity.as_str() == Identity::ADMIN || spec.is_some_and(|spec| spec.impersonate.is_some())
     }
 }

@@ -45,7 +45,7 @@ const PREFIX: &str = "Text that begins so.";
 const REGEX: &str = "Text in which the regular expression is found.";
 
 /// The schema of a mapping with one way of matching.
-fn way(key: &str, value: &serde_json::Value, meaning: &str) -> Schema {
+pub(super) fn way(key: &str, value: &serde_json::Value, meaning: &str) -> Schema {
     json_schema!({
         "type": "object",
         "properties": {key: value},
@@ -56,7 +56,7 @@ fn way(key: &str, value: &serde_json::Value, meaning: &str) -> Schema {
 }
 
 /// Reads the one key of a mapping, and refuses an empty or a longer one.
-fn one_key<'de, A: de::MapAccess<'de>, T>(
+pub(super) fn one_key<'de, A: de::MapAccess<'de>, T>(
     mut map: A,
     keys: &'static [&'static str],
     value: impl FnOnce(&str, &mut A) -> Result<Option<T>, A::Error>,

@@ -28,7 +28,7 @@ pub(super) fn check(load: &Load, at: &Path, findings: &mut Findings) {
     let objects = load.objects;
     let message = format!("must be at most {MAX_OBJECTS}, got {objects}");
     findings.require(objects <= MAX_OBJECTS, &at.key("objects"), message);
-    findings.require(load.connections >= 1, &at.key("connections"), "must be at least 1");
+    findings.require(load.client.connections >= 1, &at.key("client.connections"), "must be at least 1");
     findings.require(load.max_in_flight >= 1, &at.key("maxInFlight"), "must be at least 1");
     findings.require(!load.timeout.is_zero(), &at.key("timeout"), "must be longer than 0s");
     let at_mix = at.key("mix");
@@ -42,21 +42,9 @@ pub(super) fn check(load: &Load, at: &Path, findings: &mut Findings) {
 }
 
 fn arrivals(load: &Load, at: &Path, findings: &mut Findings) {
-    let arrivals = &load.arrivals;
-    findings.require(arrivals.rate.get() > 0.0, &at.key("rate"), "must be greater than 0");
-    findings.require(!arrivals.duration.is_zero(), &at.key("for"), "must be longer than 0s");
-    let count = arrivals.rate.within(arrivals.duration);
-    if count > MAX_ARRIVALS {
-        let (rate, length) = (arrivals.rate, arrivals.duration);
-        findings
-            .add(
-                at,
-                format!("{rate} for {length} are {count:.0} arrivals, and {MAX_ARRIVALS:.0} are the limit"),
-            )
-            .help("lower the rate or the duration");
-    } else if count > 0.0 && count < 1.0 {
-        let (rate, length) = (arrivals.rate, arrivals.duration);
-        findings.add(at, format!("{rate} for {length} is less than one arrival"));
+    let Some(arrivals) = &load.arrivals else { return };
+    for stage in arrivals.stages() {
+        findings.require(!stage.duration.is_zero(), &at.key("for"), "must be longer than 0s");
     }
 }
 
@@ -115,9 +103,9 @@ fn check_entry(entry: &MixEntry, load: &Load, at: &Path, findings: &mut Findings
 fn create(operation: &CreateOperation, at: &Path, findings: &mut Findings) {
     let (limit, place) = match operation.resource {
         Resource::Configmaps => (MAX_DATA, "data of a config map"),
-        Resource::Pods | Resource::Deployments | Resource::Events => (MAX_ANNOTATIONS, "annotations"),
+        _ => (MAX_ANNOTATIONS, "annotations"),
     };
-    if operation.size > limit {
+    if operation.size.largest() > limit {
         let size = operation.size;
         findings.add(
             &at.key("size"),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use spangate_load::RequestRecord;
-use spangate_scenario::model::Tracing;
+use spangate_scenario::model::Spec;
 use spangate_sink::Store;
 use spangate_trace::{SpanId, TraceId, contract};
 use tokio::time::{sleep, timeout};
@@ -47,7 +47,8 @@ pub(super) struct Settle {
 
 impl Settle {
     /// What must arrive after these requests.
-    pub(super) fn new(requests: &[RequestRecord], tracing: &Tracing) -> Self {
+    pub(super) fn new(requests: &[RequestRecord], spec: &Spec) -> Self {
+        let tracing = &spec.cluster.tracing;
         let mut settle = Self {
             traces: HashSet::new(),
             links: HashSet::new(),
@@ -58,7 +59,7 @@ impl Settle {
             looked: 0,
         };
         for request in requests {
-            match expected(request, tracing) {
+            match expected(request, spec) {
                 Expected::Child(sent) => {
                     settle.traces.insert(sent.trace_id);
                 }

@@ -68,7 +68,7 @@ pub(super) fn account(case: &Case<'_>) -> Account {
     let servers = Servers::of(case);
     let mut ours: HashMap<TraceId, Option<SpanId>> = HashMap::new();
     for request in &case.requests {
-        let expected = expected(request, &case.scenario.spec.cluster.tracing);
+        let expected = expected(request, &case.scenario.spec);
         let found = match (expected, request.sent) {
             (Expected::Root, _) | (_, None) => {
                 servers.audited.get(request.audit_id.as_deref().unwrap_or_default())

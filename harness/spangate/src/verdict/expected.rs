@@ -5,10 +5,7 @@
 //! root with a link to what was sent, sampled by the ratio alone (`component-base/tracing/utils.go`).
 
 use spangate_load::{Outcome, RequestRecord};
-use spangate_scenario::{
-    model::{Identity, Tracing},
-    units::PerMillion,
-};
+use spangate_scenario::{model::Spec, units::PerMillion};
 use spangate_trace::TraceContext;
 
 /// What must follow from a request.
@@ -26,8 +23,8 @@ pub(crate) enum Expected {
     Undetermined,
 }
 
-/// What must follow from `request` under this tracing configuration.
-pub(crate) fn expected(request: &RequestRecord, tracing: &Tracing) -> Expected {
+/// What must follow from `request` in this scenario.
+pub(crate) fn expected(request: &RequestRecord, spec: &Spec) -> Expected {
     match request.outcome {
         // What was never sent leaves nothing. A 401 has no SERVER span either: the tracing filter sits inside
         // authentication.
@@ -35,10 +32,10 @@ pub(crate) fn expected(request: &RequestRecord, tracing: &Tracing) -> Expected {
         Outcome::Error(_) | Outcome::Timeout => return Expected::Undetermined,
         Outcome::Status(_) => {}
     }
-    if let (Identity::Admin, Some(sent)) = (request.identity, request.sent) {
+    if let Some(sent) = request.sent.filter(|_| spec.load.honours_parent_of(&request.identity)) {
         return if sent.sampled { Expected::Child(sent) } else { Expected::Nothing };
     }
-    match tracing.sampling_rate_per_million.map_or(0, PerMillion::get) {
+    match spec.cluster.tracing.sampling_rate_per_million.map_or(0, PerMillion::get) {
         0 => Expected::Nothing,
         1_000_000 => request.sent.map_or(Expected::Root, Expected::LinkedRoot),
         _ => Expected::Undetermined,
@@ -47,21 +44,24 @@ pub(crate) fn expected(request: &RequestRecord, tracing: &Tracing) -> Expected {
 
 #[cfg(test)]
 mod tests {
+    use spangate_scenario::model::Identity;
     use spangate_trace::{SpanId, TraceId};
 
     use super::*;
     use crate::testing::request;
 
-    fn rate(parts: Option<u32>) -> Tracing {
-        Tracing { sampling_rate_per_million: parts.and_then(PerMillion::new), ..Tracing::default() }
+    fn rate(parts: Option<u32>) -> Spec {
+        let mut spec = scenario().spec;
+        spec.cluster.tracing.sampling_rate_per_million = parts.and_then(PerMillion::new);
+        spec
     }
 
     #[test]
     fn the_flag_decides_for_the_privileged_and_the_ratio_for_the_rest() {
         let sent = TraceContext::sampled(TraceId::new([1; 16]), SpanId::new([2; 8]));
         let not = TraceContext { sampled: false, ..sent };
-        let admin = |sent| RequestRecord { sent, identity: Identity::Admin, ..request() };
-        let user = |sent| RequestRecord { sent, identity: Identity::Unprivileged, ..request() };
+        let admin = |sent| RequestRecord { sent, identity: Identity::admin(), ..request() };
+        let user = |sent| RequestRecord { sent, identity: Identity::unprivileged(), ..request() };
         for (request, parts, want) in [
             (admin(Some(sent)), None, Expected::Child(sent)),
             (admin(Some(sent)), Some(10), Expected::Child(sent)),

@@ -69,11 +69,10 @@ fn per_request(
     case: &Case<'_>,
     verdict: &mut Verdict,
 ) {
-    let tracing = &case.scenario.spec.cluster.tracing;
     let traces: Vec<TraceId> = case
         .requests
         .iter()
-        .filter_map(|request| match expected(request, tracing) {
+        .filter_map(|request| match expected(request, &case.scenario.spec) {
             Expected::Child(sent) => Some(sent.trace_id),
             _ => None,
         })

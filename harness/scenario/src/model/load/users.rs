@@ -1,0 +1,53 @@
+//! The closed loop: users who wait for an answer before they go on.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{MixEntry, Weight};
+use crate::{
+    model::Delay,
+    units::{Duration, Rate},
+};
+
+/// Virtual users, each of whom repeats sessions and waits for every answer.
+///
+/// A slow server is asked less: response times of a closed loop say what users see, and not what a load of a
+/// given rate would meet (coordinated omission).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Users {
+    /// How many there are once all have come.
+    pub count: u32,
+    /// How many come per time.
+    #[serde(default = "default_hatch_rate")]
+    pub hatch_rate: Rate,
+    /// How long they go on, from the first.
+    #[serde(rename = "for")]
+    pub duration: Duration,
+    /// Pause after each step of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think_time: Option<Delay>,
+    /// What users do; each user has one, chosen by weight. Absent: each step is drawn from the mix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<Session>,
+}
+
+/// What one kind of user does, over and over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Session {
+    /// What it is called in reports and filters.
+    pub name: String,
+    /// How many users have it, relative to the others.
+    #[serde(default)]
+    pub weight: Weight,
+    /// Pause after each step, in place of the users' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think_time: Option<Delay>,
+    /// The steps, in order. Their weights mean nothing here.
+    pub steps: Vec<MixEntry>,
+}
+
+fn default_hatch_rate() -> Rate {
+    Rate::per_second(10.0).expect("ten is finite")
+}
