@@ -14,6 +14,7 @@ use crate::{error::CommandError, exit::Exit};
 mod assets;
 mod check;
 mod cluster;
+mod live;
 mod phases;
 mod plan;
 mod run;

@@ -77,6 +77,26 @@ pub struct Generator {
     pub start_lag_p99_us: u64,
     /// Longest lag.
     pub start_lag_max_us: u64,
+    /// Why the generator, and not the server, set the pace, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<String>,
+    /// Why the load was given up, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<Aborted>,
+}
+
+/// Why a load was given up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Aborted {
+    /// The bound that held.
+    pub rule: String,
+    /// What was observed.
+    pub observed: String,
+    /// Observations behind it.
+    pub n: u64,
+    /// Seconds from the start of the load.
+    pub after_seconds: f64,
 }
 
 /// What the sink counted.

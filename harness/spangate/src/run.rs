@@ -288,6 +288,8 @@ fn generator(summary: &Summary) -> Generator {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     Generator {
         skipped: summary.skipped.clone(),
+        bottleneck: None,
+        aborted: None,
         planned: summary.planned,
         started: summary.started,
         shed: summary.shed,

@@ -35,6 +35,7 @@ pub(crate) fn request() -> RequestRecord {
         arrival: 0,
         step: 0,
         entry: 0,
+        stage: 0,
         identity: Identity::admin(),
         sent: None,
         verb: Verb::Create,

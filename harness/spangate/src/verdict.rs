@@ -15,6 +15,7 @@ mod blame;
 mod cel;
 mod complete;
 mod expected;
+mod generator;
 mod injected;
 mod latency;
 mod load;
@@ -82,10 +83,11 @@ pub(crate) fn cel_mistake(source: &str) -> Option<String> {
     cel::Expression::compile(source).err()
 }
 
-/// Judges every expectation of the scenario.
+/// Judges every expectation of the scenario, and whether the load was sent as it was meant.
 pub fn judge(evidence: &Evidence) -> Vec<Verdict> {
     let case = Case::new(evidence);
-    case.scenario.spec.expect.iter().map(|expectation| judge_one(expectation, &case)).collect()
+    let expected = case.scenario.spec.expect.iter().map(|expectation| judge_one(expectation, &case));
+    expected.chain(generator::judge(&case.facts.generator)).collect()
 }
 
 fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {

@@ -2,26 +2,29 @@
 //! terminal the same as plain lines; quiet, nothing but the result.
 
 use std::{
-    collections::VecDeque,
     io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use spangate_load::Outcome;
+use spangate_load::RequestRecord;
 use tokio::task::JoinHandle;
 
+use super::live::Live;
 use crate::event::{Event, Events, Reporter, Step};
 
 /// Time between two plain lines of progress.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
-/// Time over which the live rate is taken.
-const RATE_OVER: Duration = Duration::from_secs(2);
+/// Time between two drawings of the load: percentiles of every request would cost more than sending it.
+const DRAW_EVERY: Duration = Duration::from_millis(250);
 
 /// Shows a run while it goes on.
 struct Terminal {
     form: Form,
-    load: Option<LoadView>,
+    /// The load that is being sent, and when it started.
+    load: Option<(Live, Instant)>,
+    /// When its line was last drawn.
+    drawn: Instant,
     spans: u64,
 }
 
@@ -29,16 +32,6 @@ enum Form {
     Live(ProgressBar),
     Plain { last: Instant },
     Quiet,
-}
-
-/// What is shown of the load.
-struct LoadView {
-    planned: u64,
-    duration: Duration,
-    start: Instant,
-    arrivals: u64,
-    errors: u64,
-    recent: VecDeque<Instant>,
 }
 
 /// A stream whose events are shown on standard error until its last sender is gone; the task ends then.
@@ -68,7 +61,7 @@ impl Terminal {
         } else {
             Form::Plain { last: Instant::now() }
         };
-        Self { form, load: None, spans: 0 }
+        Self { form, load: None, drawn: Instant::now(), spans: 0 }
     }
 
     fn step(&mut self, step: Step) {
@@ -120,22 +113,16 @@ impl Terminal {
         }
     }
 
-    fn request(&mut self, first_step: bool, outcome: &Outcome) {
-        let Some(load) = &mut self.load else { return };
-        let now = Instant::now();
-        load.recent.push_back(now);
-        while load.recent.front().is_some_and(|at| now - *at > RATE_OVER) {
-            load.recent.pop_front();
+    fn request(&mut self, request: &RequestRecord) {
+        let Some((live, start)) = &mut self.load else { return };
+        let at = start.elapsed();
+        live.request(request, at);
+        if self.drawn.elapsed() < DRAW_EVERY {
+            return;
         }
-        load.arrivals += u64::from(first_step);
-        load.errors += u64::from(!matches!(outcome, Outcome::Status(status) if *status < 400));
-        let over = RATE_OVER.min(now - load.start).as_secs_f64().max(0.1);
-        let rate = load.recent.len() as f64 / over;
-        let left = load.duration.saturating_sub(now - load.start).as_secs();
-        let text =
-            format!("{rate:.0} requests/s, {} not ok, {} spans, {left} s left", load.errors, self.spans);
-        let done = (load.arrivals.min(load.planned), load.planned);
-        self.progress(&text, Some(done));
+        self.drawn = Instant::now();
+        let (line, (done, planned)) = (live.line(at, self.spans), live.done());
+        self.progress(&line, (planned > 0).then_some((done, planned)));
     }
 }
 
@@ -146,16 +133,9 @@ impl Reporter for Terminal {
             Event::Progress { what, done } => self.progress(what, *done),
             Event::Note(text) => self.note(text),
             Event::LoadStarted { planned, duration } => {
-                self.load = Some(LoadView {
-                    planned: *planned,
-                    duration: *duration,
-                    start: Instant::now(),
-                    arrivals: 0,
-                    errors: 0,
-                    recent: VecDeque::new(),
-                });
+                self.load = Some((Live::new(*planned, *duration), Instant::now()));
             }
-            Event::Request(request) => self.request(request.step == 0, &request.outcome),
+            Event::Request(request) => self.request(request),
             Event::Spans(stored) => self.spans = *stored,
             Event::Waiting { present, demanded } if *demanded > 0 => {
                 self.progress("traces are there", Some((*present, *demanded)));

@@ -48,7 +48,7 @@ mod tests {
     use spangate_trace::{SpanId, TraceId};
 
     use super::*;
-    use crate::testing::request;
+    use crate::testing::{request, scenario};
 
     fn rate(parts: Option<u32>) -> Spec {
         let mut spec = scenario().spec;
