@@ -108,7 +108,7 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
 ///     mix: [{list: {resource: configmaps}}]
 /// ";
 /// let scenario = spangate_scenario::parse("smoke.yaml", text)?;
-/// assert_eq!(scenario.spec.load.connections, 2);
+/// assert_eq!(scenario.spec.load.client.connections, 2);
 /// # Ok::<(), spangate_scenario::Diagnostics>(())
 /// ```
 pub fn parse(name: &str, text: &str) -> Result<Scenario, Diagnostics> {

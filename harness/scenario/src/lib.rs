@@ -6,6 +6,7 @@
 //! are made from the same types that read it. This crate starts nothing and knows no other crate of the
 //! workspace.
 
+pub mod delay;
 pub mod diagnostics;
 pub mod file;
 pub mod model;

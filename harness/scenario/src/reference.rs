@@ -210,7 +210,7 @@ mod tests {
             "| `timeoutSeconds` | whole number | `10` | How long the API server waits, 1 to 30 seconds. |",
             "| `rules` | list of [WebhookRule](#webhookrule) | required | Which requests the API server sends to it. |",
             "| `extraArgs` | map of text to text |  | Further flags, without the leading dashes; they win over ours. |",
-            "| `resource` | one of `configmaps`, `pods`, `deployments`, `events` |  | The resource, plural. |",
+            "| `resource` | one of `configmaps`, `pods`, `deployments`, `events`, `secrets`, `widgets` |  | The resource, plural. |",
             "| `fixed:` [Duration](#duration) | Always the same. |",
         ] {
             assert!(text.lines().any(|line| line == row), "{row}\n{text}");

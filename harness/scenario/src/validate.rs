@@ -15,6 +15,7 @@ mod cluster;
 mod etcd;
 mod expect;
 mod faults;
+mod fields;
 mod load;
 mod names;
 mod selector;
@@ -101,7 +102,8 @@ fn window(window: Window, load: Option<&Load>, at: &Path, findings: &mut Finding
     if let Some(length) = load.and_then(Load::length).filter(|length| window.to > *length) {
         findings
             .add(&at.key("to"), format!("lies after the end of load, which is sent for {length}"))
-            .help("times count from the start of load; end earlier or make the load longer");
+            .help("times count from the start of load; end earlier or make the load longer")
+            .rests_on(load::load_at());
     }
 }
 

@@ -250,7 +250,7 @@ pub struct RequestFilter {
     /// Who sent it.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// The stage, or the session of the user, that it belongs to.
+    /// The stage, or the session of the user, that it belongs to; `load` where there are neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
     /// Only requests whose intended start lies in this part of the run.
@@ -367,19 +367,19 @@ pub struct Recovery {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadExpectation {
-    /// Operations that started, as a share of those planned.
+    /// Operations that started, as a share of those planned; not for `users`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub achieved: Option<Bound<Ratio>>,
     /// Time from the intended start of an operation to its start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_lag: Option<Percentiles>,
-    /// Arrivals that found `maxInFlight` operations under way.
+    /// Arrivals that found `maxInFlight` operations under way; not for `users`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shed: Option<Bound<u64>>,
     /// Share of the requests without an answer, or with a status of 500 and more or 429.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Bound<Ratio>>,
-    /// Records of a replay that could not be sent.
+    /// Records of a replay that could not be sent; only for `replay`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Bound<u64>>,
 }

@@ -1,6 +1,6 @@
 //! What to send.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, transform::Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::units::Duration;
@@ -35,6 +35,7 @@ pub use watchers::{WatchMode, Watchers};
 /// What to send: exactly one of `arrivals`, `users` and `replay`, and what they need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(transform = exactly_one_of(Self::SOURCES))]
 pub struct Load {
     /// Open loop: operations start at times that were fixed before the run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,13 +46,13 @@ pub struct Load {
     /// What was once sent, sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
-    /// What each arrival does.
+    /// What each arrival does, and each step of users without sessions: one of these, chosen by weight.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<MixEntry>,
-    /// Clients that watch a collection from before the load until after it.
+    /// Clients that watch a collection from before the load until after it. They are told apart by their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watchers: Vec<Watchers>,
-    /// Senders beside `admin` and `unprivileged`.
+    /// Senders beside `admin` and `unprivileged`, for `as` to name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub identities: Vec<IdentitySpec>,
     /// The namespace that the operations work in; made for the run and removed after it.
@@ -67,9 +68,23 @@ pub struct Load {
     pub max_in_flight: u32,
     /// Time after which an operation is given up.
     pub timeout: Duration,
-    /// When the load is given up.
+    /// When the load is given up; each of the rules is enough.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub abort_on: Vec<AbortRule>,
+}
+
+/// Says in a schema that exactly one of these keys is there.
+fn exactly_one_of(keys: &[&str]) -> impl Transform {
+    let one = |key: &&str| serde_json::json!({"required": [key]});
+    let forms: serde_json::Value = keys.iter().map(one).collect();
+    move |schema: &mut Schema| {
+        schema.insert("oneOf".to_owned(), forms.clone());
+    }
+}
+
+/// Those of `keys` that are given, as the truth values of the same order say.
+fn given(keys: &[&'static str], is_given: &[bool]) -> Vec<&'static str> {
+    keys.iter().zip(is_given).filter(|(_, given)| **given).map(|(key, _)| *key).collect()
 }
 
 // === impl Load ===
@@ -110,11 +125,11 @@ impl Load {
 
     /// The keys of the sources that are given; one, once the scenario is checked.
     pub fn sources(&self) -> Vec<&'static str> {
-        let given = [self.arrivals.is_some(), self.users.is_some(), self.replay.is_some()];
-        Self::SOURCES.iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| *key).collect()
+        let is_given = [self.arrivals.is_some(), self.users.is_some(), self.replay.is_some()];
+        given(Self::SOURCES, &is_given)
     }
 
-    /// For how long load is sent. Nothing when only the records of a replay can tell.
+    /// For how long load is sent; nothing when only the records of a replay can tell.
     pub fn length(&self) -> Option<Duration> {
         let arrivals = || self.arrivals.as_ref().filter(|arrivals| arrivals.is_whole()).map(Arrivals::total);
         let users = || self.users.as_ref().map(|users| users.duration.get());
@@ -132,6 +147,13 @@ impl Load {
             .chain(sessions.map(|session| session.name.clone()))
             .collect();
         if labels.is_empty() { vec!["load".to_owned()] } else { labels }
+    }
+
+    /// The namespaces that prepared objects are spread over: the load's own, and further ones with its name and
+    /// a number from 2 on.
+    pub fn namespaces(&self) -> impl Iterator<Item = String> {
+        let further = (2..=self.prepare.namespaces).map(|number| format!("{}-{number}", self.namespace));
+        std::iter::once(self.namespace.clone()).chain(further)
     }
 
     /// Objects of `resource` that exist before load starts, if any operation needs them.

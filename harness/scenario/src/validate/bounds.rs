@@ -6,16 +6,31 @@ use crate::{
     units::{Bound, Comparison, Duration, Ratio},
 };
 
+/// What a bound is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To say what must be true.
+    Check,
+    /// To say when the load is given up.
+    End,
+}
+
 /// The values that something can have: from the first to the second, or without end.
 struct Range<T>(T, Option<T>);
 
 pub(super) fn count(bound: &Bound<u64>, at: &Path, findings: &mut Findings) {
-    useful(bound, &Range(0, None), at, findings);
+    useful(bound, &Range(0, None), Purpose::Check, at, findings);
 }
 
 /// A time that is measured: to the nanosecond it is never equal to another one, unless nothing took place.
 /// `meant` is the comparison to propose.
-pub(super) fn duration(bound: &Bound<Duration>, meant: Comparison, at: &Path, findings: &mut Findings) {
+pub(super) fn duration(
+    bound: &Bound<Duration>,
+    meant: Comparison,
+    purpose: Purpose,
+    at: &Path,
+    findings: &mut Findings,
+) {
     let exact = match bound {
         Bound::One(Comparison::Equal, limit) => Some(limit),
         Bound::Within(low, high) if low == high => Some(low),
@@ -27,17 +42,17 @@ pub(super) fn duration(bound: &Bound<Duration>, meant: Comparison, at: &Path, fi
                 .add(at, format!("no measured time is exactly {limit}"))
                 .help(format!("did you mean `{}`?", Bound::One(meant, limit)));
         }
-        None => useful(bound, &Range(Duration::default(), None), at, findings),
+        None => useful(bound, &Range(Duration::default(), None), purpose, at, findings),
     }
 }
 
-pub(super) fn ratio(bound: &Bound<Ratio>, at: &Path, findings: &mut Findings) {
-    useful(bound, &Range(Ratio::new_unchecked(0.0), Some(Ratio::one())), at, findings);
+pub(super) fn ratio(bound: &Bound<Ratio>, purpose: Purpose, at: &Path, findings: &mut Findings) {
+    useful(bound, &Range(Ratio::new_unchecked(0.0), Some(Ratio::one())), purpose, at, findings);
 }
 
 /// An HTTP status.
 pub(super) fn status(bound: &Bound<u64>, at: &Path, findings: &mut Findings) {
-    useful(bound, &Range(100, Some(599)), at, findings);
+    useful(bound, &Range(100, Some(599)), Purpose::Check, at, findings);
 }
 
 /// A bound that may be one that every value meets, to switch a check off.
@@ -47,11 +62,21 @@ pub(super) fn possible(bound: &Bound<u64>, at: &Path, findings: &mut Findings) {
     }
 }
 
-fn useful<T: PartialOrd>(bound: &Bound<T>, range: &Range<T>, at: &Path, findings: &mut Findings) {
+fn useful<T: PartialOrd>(
+    bound: &Bound<T>,
+    range: &Range<T>,
+    purpose: Purpose,
+    at: &Path,
+    findings: &mut Findings,
+) {
     if is_empty(bound, range) {
         findings.add(at, "no value can be within this bound");
     } else if is_all(bound, range) {
-        findings.add(at, "every value is within this bound, so it checks nothing");
+        let effect = match purpose {
+            Purpose::Check => "it checks nothing",
+            Purpose::End => "load would end at once",
+        };
+        findings.add(at, format!("every value is within this bound, so {effect}"));
     }
 }
 

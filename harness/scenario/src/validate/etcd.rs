@@ -1,7 +1,7 @@
 //! Rules for faults between the API server and etcd.
 
 use super::{
-    Findings, faults, names,
+    Findings, faults, load, names,
     writes::{self, REGISTRY, Write},
 };
 use crate::{
@@ -101,12 +101,12 @@ pub(super) fn check(
 fn reach(prefix: &str, rpc: &str, writes: Option<&[Write]>, at: &Path, findings: &mut Findings) {
     let may_reach = |space: &str| prefix.starts_with(space) || space.starts_with(prefix);
     if !may_reach(REGISTRY) {
-        let help = match prefix.trim_matches('/').split('/').next() {
-            Some(first) if Resource::ALL.map(Resource::plural).contains(&first) => {
-                format!("did you mean `/registry{prefix}`?")
-            }
-            _ => "its keys begin with `/registry/`, as in `/registry/configmaps/`".to_owned(),
-        };
+        let path = prefix.trim_start_matches('/');
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        let help = meant_space(name).map_or_else(
+            || "its keys begin with `/registry/`, as in `/registry/configmaps/`".to_owned(),
+            |space| format!("did you mean `{space}{rest}`?"),
+        );
         findings
             .add(at, format!("no key of the API server begins with `{prefix}`"))
             .help(help)
@@ -116,11 +116,11 @@ fn reach(prefix: &str, rpc: &str, writes: Option<&[Write]>, at: &Path, findings:
     // What follows the first part is up to the names of namespaces and objects.
     let part = prefix.strip_prefix(REGISTRY).and_then(|rest| rest.split_once('/'));
     if let Some((name, rest)) = part
-        && let Some(meant) = names::meant_resource(name)
+        && let Some(space) = meant_space(name).filter(|space| !may_reach(space))
     {
         findings
             .add(at, format!("no key of the API server begins with `{REGISTRY}{name}/`"))
-            .help(format!("did you mean `{REGISTRY}{meant}/{rest}`?"))
+            .help(format!("did you mean `{space}{rest}`?"))
             .rests_on(flags_at());
         return;
     }
@@ -131,16 +131,22 @@ fn reach(prefix: &str, rpc: &str, writes: Option<&[Write]>, at: &Path, findings:
     spaces.dedup();
     if !spaces.iter().cloned().chain(writes::own_keys()).any(|space| may_reach(&space)) {
         let help = if spaces.is_empty() {
-            "load only reads; put a write such as `create` into `load.mix`".to_owned()
+            "load only reads; let it write something, as by `create`".to_owned()
         } else {
             format!("load writes below {}", suggest::list(&spaces))
         };
         findings
             .add(at, format!("nothing is written below `{prefix}`"))
             .help(help)
-            .rests_on(faults::mix_at())
+            .rests_on(load::load_at())
             .rests_on(flags_at());
     }
+}
+
+/// Where the objects of a resource are kept, by its name or by a word that was probably meant to be it.
+fn meant_space(word: &str) -> Option<String> {
+    let plural = names::meant_resource(word).unwrap_or(word);
+    Resource::ALL.into_iter().find(|resource| resource.plural() == plural).map(writes::keys_of)
 }
 
 fn flags_at() -> Path {

@@ -1,12 +1,20 @@
 //! Rules for expectations.
 
-use super::{Findings, MAX_ENTRIES, Parts, bounds, faults, limited, spans, window};
+use super::{
+    Findings, MAX_ENTRIES, Parts,
+    bounds::{self, Purpose},
+    limited,
+    load::{identity, load_at},
+    spans, window,
+};
 use crate::{
     model::{Blame, Expectation, Fault, Load, MixEntry, Percentiles, Recovery, RequestFilter, Resource},
     path::Path,
     suggest,
     units::{Comparison, Ratio},
 };
+
+mod load;
 
 /// The verbs of requests, in the words of Kubernetes' RBAC and the ledger.
 pub const VERBS: &[&str] = &[
@@ -47,17 +55,17 @@ pub(super) fn check(expectations: &[Expectation], parts: &Parts<'_>, at: &Path, 
             Expectation::Latency(latency) => {
                 let at = at.key("latency");
                 filter(&latency.filter, parts.load, &at.key("where"), findings);
-                percentiles(&latency.is, &at.key("is"), findings);
+                percentiles(&latency.is, Purpose::Check, &at.key("is"), findings);
             }
             Expectation::Phases(phases) => {
                 let at = at.key("phases");
                 filter(&phases.filter, parts.load, &at.key("where"), findings);
                 findings.require(!phases.phase.trim().is_empty(), &at.key("phase"), "must not be empty");
                 if let Some(is) = &phases.is {
-                    percentiles(is, &at.key("is"), findings);
+                    percentiles(is, Purpose::Check, &at.key("is"), findings);
                 }
                 if let Some(share) = &phases.share {
-                    bounds::ratio(share, &at.key("share"), findings);
+                    bounds::ratio(share, Purpose::Check, &at.key("share"), findings);
                 }
                 needs(phases.is.is_some() || phases.share.is_some(), &at, "`is` or `share`", findings);
             }
@@ -68,7 +76,7 @@ pub(super) fn check(expectations: &[Expectation], parts: &Parts<'_>, at: &Path, 
                     bounds::count(count, &at.key("count"), findings);
                 }
                 if let Some(share) = &requests.share {
-                    bounds::ratio(share, &at.key("share"), findings);
+                    bounds::ratio(share, Purpose::Check, &at.key("share"), findings);
                 }
                 needs(
                     requests.count.is_some() || requests.share.is_some(),
@@ -78,7 +86,10 @@ pub(super) fn check(expectations: &[Expectation], parts: &Parts<'_>, at: &Path, 
                 );
             }
             Expectation::Recovery(expected) => recovery(expected, parts, &at.key("recovery"), findings),
-            Expectation::Load(_) | Expectation::Watchers(_) => {}
+            Expectation::Load(expected) => load::check(expected, parts.load, &at.key("load"), findings),
+            Expectation::Watchers(expected) => {
+                load::watchers(expected, parts.load, &at.key("watchers"), findings);
+            }
         }
     }
 }
@@ -128,7 +139,7 @@ fn api_server_fault<'a>(
 }
 
 fn blame(blame: &Blame, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
-    bounds::ratio(&blame.share, &at.key("share"), findings);
+    bounds::ratio(&blame.share, Purpose::Check, &at.key("share"), findings);
     let fault = api_server_fault(&blame.fault, parts, at, findings);
     if fault.is_some_and(|fault| spares_none(fault, parts.load)) {
         findings
@@ -138,7 +149,7 @@ fn blame(blame: &Blame, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
             )
             .help("let the fault spare some: `share: 50%`, or `during`")
             .rests_on(faults_at())
-            .rests_on(faults::mix_at());
+            .rests_on(load_at());
     }
 }
 
@@ -158,12 +169,17 @@ fn spares_none(fault: &Fault, load: Option<&Load>) -> bool {
                 && match etcd.rpc.as_str() {
                     "KV/Txn" => true,
                     // Other reads and patches ask etcd at one time and the watch cache at another.
-                    "KV/Range" => load.is_some_and(|load| load.mix.iter().all(always_reads_etcd_or_never)),
+                    "KV/Range" => load.is_some_and(knows_its_reads),
                     _ => false,
                 }
         }
         Fault::Sink(_) => false,
     }
+}
+
+/// Whether each request of load is like those of its kind in whether it reads from etcd.
+fn knows_its_reads(load: &Load) -> bool {
+    load.replay.is_none() && load.watchers.is_empty() && load.entries().all(always_reads_etcd_or_never)
 }
 
 /// Whether all requests of an entry are alike in whether they read from etcd.
@@ -192,10 +208,10 @@ fn recovery(recovery: &Recovery, parts: &Parts<'_>, at: &Path, findings: &mut Fi
         Some(Fault::Sink(_)) | None => {}
     }
     if let Some(dark) = &recovery.dark {
-        bounds::duration(dark, Comparison::Less, &at.key("dark"), findings);
+        bounds::duration(dark, Comparison::Less, Purpose::Check, &at.key("dark"), findings);
     }
     if let Some(lost) = &recovery.lost {
-        bounds::ratio(lost, &at.key("lost"), findings);
+        bounds::ratio(lost, Purpose::Check, &at.key("lost"), findings);
     }
     needs(recovery.dark.is_some() || recovery.lost.is_some(), at, "`dark` or `lost`", findings);
 }
@@ -218,13 +234,31 @@ fn filter(filter: &RequestFilter, load: Option<&Load>, at: &Path, findings: &mut
     if let Some(status) = &filter.status {
         bounds::status(status, &at.key("status"), findings);
     }
+    if let Some((sender, load)) = filter.identity.as_ref().zip(load) {
+        identity(sender, load, &at.key("as"), findings);
+    }
+    if let Some((stage, load)) = filter.stage.as_ref().zip(load) {
+        self::stage(stage, load, &at.key("stage"), findings);
+    }
     if let Some(during) = filter.during {
         window(during, load, &at.key("during"), findings);
     }
 }
 
+/// Finds a part of the load that it does not have.
+fn stage(name: &str, load: &Load, at: &Path, findings: &mut Findings) {
+    let labels = load.stage_labels();
+    let known: Vec<&str> = labels.iter().map(String::as_str).collect();
+    if !known.contains(&name) {
+        findings
+            .add(at, format!("no stage and no session is called `{name}`"))
+            .help(suggest::help(name, &known))
+            .rests_on(load_at());
+    }
+}
+
 /// Finds percentiles that say nothing.
-pub(super) fn percentiles(percentiles: &Percentiles, at: &Path, findings: &mut Findings) {
+pub(super) fn percentiles(percentiles: &Percentiles, purpose: Purpose, at: &Path, findings: &mut Findings) {
     let Percentiles { min, p50, p90, p95, p99, max } = percentiles;
     let all = [("min", min), ("p50", p50), ("p90", p90), ("p95", p95), ("p99", p99), ("max", max)];
     let keys = all.map(|(key, _)| key);
@@ -236,8 +270,12 @@ pub(super) fn percentiles(percentiles: &Percentiles, at: &Path, findings: &mut F
     );
     for (key, bound) in all {
         if let Some(bound) = bound {
-            let meant = if key == "min" { Comparison::AtLeast } else { Comparison::Less };
-            bounds::duration(bound, meant, &at.key(key), findings);
+            let meant = match purpose {
+                Purpose::Check if key == "min" => Comparison::AtLeast,
+                Purpose::Check => Comparison::Less,
+                Purpose::End => Comparison::Greater,
+            };
+            bounds::duration(bound, meant, purpose, &at.key(key), findings);
         }
     }
 }

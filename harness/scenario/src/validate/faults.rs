@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) fn check(faults: &[Fault], parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
-    let writes = parts.load.map(writes::of_load);
+    let writes = parts.load.and_then(writes::of_load);
     let writes = writes.as_deref();
     let mut seen = HashSet::new();
     for (index, fault) in limited(faults, at, findings).iter().enumerate() {
@@ -33,11 +33,6 @@ pub(super) fn check(faults: &[Fault], parts: &Parts<'_>, at: &Path, findings: &m
             window(during, parts.load, &at.key("during"), findings);
         }
     }
-}
-
-/// The part of the scenario that says what load writes.
-pub(super) fn mix_at() -> Path {
-    Path::root().key("spec.load.mix")
 }
 
 /// Finds a share of nothing.

@@ -1,186 +1,117 @@
 //! Rules for load.
 
-use std::collections::BTreeMap;
-
-use super::{Findings, limited, names, selector};
+use super::{Findings, names};
 use crate::{
-    model::{CreateOperation, KubectlStep, Load, MixEntry, Resource},
-    path::{Path, Step},
+    model::{Identity, Load, Replay},
+    path::Path,
     suggest,
-    units::{Duration, Size},
 };
 
-/// Arrivals of a run: the schedule and the ledger are held in memory.
-const MAX_ARRIVALS: f64 = 10_000_000.0;
+mod abort;
+mod arrivals;
+mod entries;
+mod identities;
+mod population;
+mod users;
+mod watchers;
 
-/// Bytes of a config map's data (`MaxSecretSize`, which `pkg/apis/core/validation` uses for both).
-const MAX_DATA: Size = Size(1 << 20);
-
-/// Bytes of an object's annotations, where other objects keep their payload (`TotalAnnotationSizeLimitB`).
-const MAX_ANNOTATIONS: Size = Size(256 << 10);
-
-/// Objects of each resource that are made before load starts.
-const MAX_OBJECTS: u32 = 1_000_000;
+/// Where load is. What rests on several parts of it rests on all of it.
+pub(super) fn load_at() -> Path {
+    Path::root().key("spec.load")
+}
 
 pub(super) fn check(load: &Load, at: &Path, findings: &mut Findings) {
-    arrivals(load, &at.key("arrivals"), findings);
-    namespace(&load.namespace, &at.key("namespace"), findings);
-    let objects = load.objects;
-    let message = format!("must be at most {MAX_OBJECTS}, got {objects}");
-    findings.require(objects <= MAX_OBJECTS, &at.key("objects"), message);
+    exactly_one(&load.sources(), Load::SOURCES, "source of operations", "keep one of them", at, findings);
+    if let Some(arrivals) = &load.arrivals {
+        arrivals::check(arrivals, &at.key("arrivals"), findings);
+    }
+    if let Some(users) = &load.users {
+        users::check(users, &at.key("users"), findings);
+    }
+    if let Some(replay) = &load.replay {
+        self::replay(replay, &at.key("replay"), findings);
+    }
+    entries::check(load, at, findings);
+    watchers::check(load, &at.key("watchers"), findings);
+    identities::check(&load.identities, &at.key("identities"), findings);
+    namespace(load, &at.key("namespace"), findings);
+    population::count(load.objects, &at.key("objects"), findings);
+    population::check(&load.prepare, &at.key("prepare"), findings);
     findings.require(load.client.connections >= 1, &at.key("client.connections"), "must be at least 1");
+    findings.require(load.client.streams >= 1, &at.key("client.streams"), "must be at least 1");
     findings.require(load.max_in_flight >= 1, &at.key("maxInFlight"), "must be at least 1");
     findings.require(!load.timeout.is_zero(), &at.key("timeout"), "must be longer than 0s");
-    let at_mix = at.key("mix");
-    findings.require(!load.mix.is_empty(), &at_mix, "must have at least one entry");
-    if !load.mix.is_empty() && load.mix.iter().all(|entry| entry.weight.0 == 0) {
-        findings.add(&at_mix, "no entry is ever chosen: all weights are 0");
-    }
-    for (index, entry) in limited(&load.mix, &at_mix, findings).iter().enumerate() {
-        check_entry(entry, load, &at_mix.index(index), findings);
+    abort::check(load, &at.key("abortOn"), findings);
+}
+
+/// Finds a mapping with none of the keys of which it has exactly one, or with several of them. `given` are those
+/// that it has.
+fn exactly_one(given: &[&str], known: &[&str], what: &str, advice: &str, at: &Path, findings: &mut Findings) {
+    match given {
+        [_] => {}
+        [] => {
+            let help = format!("give it one of {}", suggest::list(known));
+            findings.add(at, format!("has no {what}")).help(help);
+        }
+        several => {
+            findings.add(at, format!("has more than one {what}: {}", suggest::list(several))).help(advice);
+        }
     }
 }
 
-fn arrivals(load: &Load, at: &Path, findings: &mut Findings) {
-    let Some(arrivals) = &load.arrivals else { return };
-    for stage in arrivals.stages() {
-        findings.require(!stage.duration.is_zero(), &at.key("for"), "must be longer than 0s");
+/// Finds a number that is not from the first to the second.
+fn within(number: u32, least: u32, most: u32, at: &Path, findings: &mut Findings) {
+    let message = format!("must be {least} to {most}, got {number}");
+    findings.require((least..=most).contains(&number), at, message);
+}
+
+/// Finds a sender that load does not know.
+pub(super) fn identity(identity: &Identity, load: &Load, at: &Path, findings: &mut Findings) {
+    let own = load.identities.iter().map(|spec| spec.name.as_str());
+    let known: Vec<&str> = [Identity::ADMIN, Identity::UNPRIVILEGED].into_iter().chain(own).collect();
+    if !known.contains(&identity.as_str()) {
+        findings
+            .add(at, format!("there is no identity `{identity}`"))
+            .help(suggest::help(identity.as_str(), &known))
+            .rests_on(load_at().key("identities"));
     }
 }
 
-fn namespace(name: &str, at: &Path, findings: &mut Findings) {
+/// Finds the closed loop where what was planned is to be counted.
+pub(super) fn planned(load: &Load, at: &Path, findings: &mut Findings) {
+    if load.users.is_some() {
+        findings
+            .add(at, "users wait for every answer, so nothing of what they do is planned")
+            .help("leave it out, or send the load by `arrivals`")
+            .rests_on(load_at());
+    }
+}
+
+fn replay(replay: &Replay, at: &Path, findings: &mut Findings) {
+    exactly_one(&replay.records(), Replay::RECORDS, "record to replay", "keep one of them", at, findings);
+    for (key, path) in [("audit", &replay.audit), ("ledger", &replay.ledger)] {
+        let empty = path.as_ref().is_some_and(|path| path.as_os_str().is_empty());
+        findings.require(!empty, &at.key(key), "must not be empty");
+    }
+    let fine = replay.speed.is_finite() && replay.speed > 0.0;
+    findings.require(fine, &at.key("speed"), "must be greater than 0");
+    let is_empty = replay.duration.is_some_and(|duration| duration.is_zero());
+    findings.require(!is_empty, &at.key("for"), "must be longer than 0s");
+}
+
+fn namespace(load: &Load, at: &Path, findings: &mut Findings) {
+    let name = &load.namespace;
     names::dns_label(name, at, findings);
     if name == "default" || name.starts_with("kube-") {
         findings
             .add(at, format!("`{name}` belongs to the cluster, and the namespace is removed after the run"))
             .help("leave it out, or choose a name of your own");
     }
-}
-
-fn check_entry(entry: &MixEntry, load: &Load, at: &Path, findings: &mut Findings) {
-    match entry.operations().as_slice() {
-        [_] => {}
-        [] => {
-            let help = format!("give it one of {}", suggest::list(MixEntry::OPERATIONS));
-            findings.add(at, "has no operation").help(help);
-        }
-        several => {
-            findings
-                .add(at, format!("has more than one operation: {}", suggest::list(several)))
-                .help("make an entry of each");
-        }
-    }
-    for (key, operation) in [("create", &entry.create), ("apply", &entry.apply)] {
-        if let Some(operation) = operation {
-            create(operation, &at.key(key), findings);
-        }
-    }
-    let update = entry.update.as_ref().map(|update| ("update", update.objects));
-    let patch = entry.patch.as_ref().map(|patch| ("patch", patch.objects));
-    for (key, objects) in update.into_iter().chain(patch) {
-        spread(objects, load.objects, &at.key(key), findings);
-    }
-    if entry.get.is_some() {
-        spread(None, load.objects, &at.key("get"), findings);
-    }
-    if let Some(list) = &entry.list {
-        findings.require(list.limit != Some(0), &at.key("list.limit"), "must be at least 1, or left out");
-        label_selector(list.label_selector.as_deref(), &at.key("list"), findings);
-    }
-    if let Some(watch) = &entry.watch {
-        findings.require(
-            watch.duration > Duration::default(),
-            &at.key("watch.for"),
-            "must be longer than 0s",
-        );
-        label_selector(watch.label_selector.as_deref(), &at.key("watch"), findings);
-    }
-    if let Some(steps) = &entry.kubectl {
-        kubectl(steps, &at.key("kubectl"), findings);
-    }
-}
-
-fn create(operation: &CreateOperation, at: &Path, findings: &mut Findings) {
-    let (limit, place) = match operation.resource {
-        Resource::Configmaps => (MAX_DATA, "data of a config map"),
-        _ => (MAX_ANNOTATIONS, "annotations"),
-    };
-    if operation.size.largest() > limit {
-        let size = operation.size;
-        findings.add(
-            &at.key("size"),
-            format!("{size} are too much: the API server takes at most {limit} of {place}"),
-        );
-    }
-    labels(&operation.labels, &at.key("labels"), findings);
-}
-
-fn labels(labels: &BTreeMap<String, String>, at: &Path, findings: &mut Findings) {
-    for (key, value) in labels {
-        let at = at.clone().then(Step::Key(key.clone()));
-        findings.require(names::is_qualified_name(key), &at, format!("`{key}` is not the key of a label"));
-        findings.require(names::is_label_value(value), &at, format!("`{value}` is not the value of a label"));
-    }
-}
-
-/// Finds operations on prepared objects of which there are none, or not as many.
-fn spread(objects: Option<u32>, prepared: u32, at: &Path, findings: &mut Findings) {
-    if prepared == 0 {
+    let last = format!("{name}-{}", load.prepare.namespaces);
+    if load.prepare.namespaces > 1 && names::is_dns_label(name) && !names::is_dns_label(&last) {
         findings
-            .add(at, "works on objects that exist before load starts, and `load.objects` is 0")
-            .help("make `load.objects` at least 1")
-            .rests_on(prepared_at());
-    }
-    match objects {
-        Some(0) => {
-            findings.add(&at.key("objects"), "must be at least 1");
-        }
-        Some(objects) if prepared > 0 && objects > prepared => {
-            let message = format!("only {prepared} objects exist before load starts (`load.objects`)");
-            findings.add(&at.key("objects"), message).rests_on(prepared_at());
-        }
-        _ => {}
-    }
-}
-
-fn prepared_at() -> Path {
-    Path::root().key("spec.load.objects")
-}
-
-fn label_selector(text: Option<&str>, at: &Path, findings: &mut Findings) {
-    if let Some(Err(wrong)) = text.map(selector::check) {
-        findings
-            .add(&at.key("labelSelector"), wrong)
-            .help("write it as for `kubectl get -l`: `app=web,tier in (a, b),!canary`");
-    }
-}
-
-/// Finds steps that need an object which no step before them has made.
-fn kubectl(steps: &[KubectlStep], list: &Path, findings: &mut Findings) {
-    findings.require(!steps.is_empty(), list, "must have at least one step");
-    let (mut object, mut deployment) = (false, false);
-    for (index, step) in steps.iter().enumerate() {
-        let at = list.index(index);
-        match step {
-            KubectlStep::CreateDeployment | KubectlStep::Apply => (object, deployment) = (true, true),
-            KubectlStep::CreateConfigmap => object = true,
-            KubectlStep::Scale if !deployment => {
-                findings
-                    .add(&at, "there is no deployment to scale yet")
-                    .help("put `create deployment` or `apply` before it")
-                    .rests_on(list.clone());
-            }
-            KubectlStep::Delete if !object => {
-                findings
-                    .add(&at, "there is nothing to delete yet")
-                    .help("put `create deployment`, `create configmap` or `apply` before it")
-                    .rests_on(list.clone());
-            }
-            KubectlStep::Delete => (object, deployment) = (false, false),
-            KubectlStep::Scale
-            | KubectlStep::Discovery
-            | KubectlStep::GetPods
-            | KubectlStep::GetDeployments => {}
-        }
+            .add(at, format!("the last of the namespaces would be called `{last}`, which is too long"))
+            .help("choose a shorter name")
+            .rests_on(load_at().key("prepare"));
     }
 }

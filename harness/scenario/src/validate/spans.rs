@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use super::{Findings, bounds};
+use super::{
+    Findings,
+    bounds::{self, Purpose},
+};
 use crate::{
     model::{AttributeMatch, SpanSelector, Spans, TextMatch},
     path::{Path, Step},
@@ -20,7 +23,7 @@ pub(super) fn check(spans: &Spans, at: &Path, findings: &mut Findings) {
         bounds::count(bound, &at.key("perRequest"), findings);
     }
     if let Some(percentiles) = &spans.duration {
-        super::expect::percentiles(percentiles, &at.key("duration"), findings);
+        super::expect::percentiles(percentiles, Purpose::Check, &at.key("duration"), findings);
     }
     attributes(&spans.attributes, &at.key("attributes"), findings);
     if let Some(cel) = &spans.cel {
@@ -52,7 +55,7 @@ fn selector(selector: &SpanSelector, at: &Path, findings: &mut Findings) {
         attributes(&event.attributes, &at.key("attributes"), findings);
     }
     if let Some(bound) = &selector.duration {
-        bounds::duration(bound, Comparison::AtLeast, &at.key("duration"), findings);
+        bounds::duration(bound, Comparison::AtLeast, Purpose::Check, &at.key("duration"), findings);
     }
     if selector.not.as_deref() == Some(&SpanSelector::default()) {
         findings.add(&at.key("not"), "an empty selector picks every span, so its opposite picks none");

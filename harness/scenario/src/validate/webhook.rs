@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Findings, faults, names,
+    Findings, faults, load, names,
     writes::{self, Write},
 };
 use crate::{
@@ -103,7 +103,7 @@ fn reach(fault: &WebhookFault, writes: &[Write], at: &Path, findings: &mut Findi
         return;
     }
     let help = if writes.is_empty() {
-        "load only reads; put a write such as `create` into `load.mix`".to_owned()
+        "load only reads; let it write something, as by `create`".to_owned()
     } else {
         let sent: Vec<String> = writes.iter().map(|write| write.text()).collect();
         format!("load sends {}", suggest::list(&sent))
@@ -111,7 +111,7 @@ fn reach(fault: &WebhookFault, writes: &[Write], at: &Path, findings: &mut Findi
     findings
         .add(at, "the webhook is never called: load sends no write that it is for")
         .help(help)
-        .rests_on(faults::mix_at());
+        .rests_on(load::load_at());
 }
 
 /// Whether a rule and the filters cover a write

@@ -37,10 +37,14 @@ const OWN: &[(&str, &str)] = &[
 /// What it writes below `/registry/` without a request that admission sees.
 const OWN_KEYS: &[&str] = &["masterleases/", "peerserverleases/", "ranges/"];
 
-/// What load writes, each once; an entry that is never chosen writes nothing.
-pub(super) fn of_load(load: &Load) -> Vec<Write> {
+/// What load writes, each once; an entry that is never chosen writes nothing. What a replay writes is not known
+/// before its records are read.
+pub(super) fn of_load(load: &Load) -> Option<Vec<Write>> {
+    if load.replay.is_some() {
+        return None;
+    }
     let mut writes = Vec::new();
-    for entry in load.mix.iter().filter(|entry| entry.weight.0 > 0) {
+    for entry in chosen(load) {
         of_entry(entry, |operation, resource, subresource| {
             let write = Write { operation, resource, subresource };
             if !writes.contains(&write) {
@@ -48,12 +52,22 @@ pub(super) fn of_load(load: &Load) -> Vec<Write> {
             }
         });
     }
-    writes
+    Some(writes)
+}
+
+/// The entries that are done at all. The steps of a session are, whatever their weight.
+fn chosen(load: &Load) -> impl Iterator<Item = &MixEntry> {
+    let stages = load.arrivals.iter().flat_map(|arrivals| &arrivals.stages);
+    let mixes = stages.filter_map(|stage| stage.mix.as_ref());
+    let drawn = load.mix.iter().chain(mixes.flatten()).filter(|entry| entry.weight.0 > 0);
+    let sessions = load.users.iter().flat_map(|users| &users.sessions);
+    let sessions = sessions.filter(|session| session.weight.0 > 0);
+    drawn.chain(sessions.flat_map(|session| &session.steps))
 }
 
 fn of_entry(entry: &MixEntry, mut add: impl FnMut(AdmissionOperation, Resource, &'static str)) {
     use AdmissionOperation::{Create, Delete, Update};
-    let made = [&entry.create, &entry.apply];
+    let made = [&entry.create, &entry.apply, &entry.post_delete];
     made.into_iter().flatten().for_each(|made| add(Create, made.resource, ""));
     if let Some(apply) = &entry.apply {
         add(Update, apply.resource, "");
@@ -61,11 +75,17 @@ fn of_entry(entry: &MixEntry, mut add: impl FnMut(AdmissionOperation, Resource, 
     if let Some(update) = &entry.update {
         add(Update, update.resource, "");
     }
+    if let Some(put) = &entry.put {
+        add(Update, put.resource, "");
+    }
     if let Some(patch) = &entry.patch {
         add(Update, patch.resource, "");
     }
     let deleted = [&entry.delete, &entry.delete_collection];
     deleted.into_iter().flatten().for_each(|deleted| add(Delete, deleted.resource, ""));
+    if let Some(made) = &entry.post_delete {
+        add(Delete, made.resource, "");
+    }
     let steps = entry.kubectl.as_deref().unwrap_or_default();
     // `apply` and `delete` work on what the steps before them made, and that may be a config map.
     let configmap = steps.contains(&KubectlStep::CreateConfigmap).then_some(Resource::Configmaps);
@@ -103,8 +123,13 @@ pub(super) fn own_keys() -> impl Iterator<Item = String> {
 pub(super) const REGISTRY: &str = "/registry/";
 
 /// Where the objects of a resource are kept.
+///
+/// Those of custom resources are kept below their group.
 pub(super) fn keys_of(resource: Resource) -> String {
-    format!("{REGISTRY}{}/", resource.plural())
+    match resource {
+        Resource::Widgets => format!("{REGISTRY}load.spangate.dev/widgets/"),
+        _ => format!("{REGISTRY}{}/", resource.plural()),
+    }
 }
 
 // === impl Write ===
@@ -131,7 +156,7 @@ mod tests {
     fn written(mix: &str) -> Vec<String> {
         let load = format!(r#"{{"arrivals": {{"rate": "1/s", "for": "1s"}}, "mix": [{mix}]}}"#);
         let load: Load = serde_json::from_str(&load).unwrap();
-        of_load(&load).into_iter().map(Write::text).collect()
+        of_load(&load).expect("it is no replay").into_iter().map(Write::text).collect()
     }
 
     #[test]
@@ -141,6 +166,8 @@ mod tests {
             (r#"{"apply": {"resource": "pods"}}"#, &["CREATE pods", "UPDATE pods"]),
             (r#"{"update": {"resource": "events"}}"#, &["UPDATE events"]),
             (r#"{"patch": {"resource": "events"}}"#, &["UPDATE events"]),
+            (r#"{"put": {"resource": "secrets"}}"#, &["UPDATE secrets"]),
+            (r#"{"postDelete": {"resource": "widgets"}}"#, &["CREATE widgets", "DELETE widgets"]),
             (r#"{"delete": {"resource": "pods"}}"#, &["DELETE pods"]),
             (r#"{"deleteCollection": {"resource": "pods"}}"#, &["DELETE pods"]),
             (r#"{"get": {"resource": "pods"}}, {"list": {"resource": "pods"}}"#, &[]),

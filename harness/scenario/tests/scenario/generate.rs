@@ -5,21 +5,24 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use spangate_scenario::{
     model::*,
-    units::{Bound, Duration, PerMillion, Rate, Ratio, Size},
+    units::{Bound, Duration, PerMillion, Ratio},
 };
+
+mod load;
 
 /// Length of the load of every scenario, so that windows can be chosen to lie in it.
 const LENGTH: u64 = 60_000;
 
 /// Any valid scenario.
 pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
-    let spec = (any::<u64>(), cluster(), vec(fault(), 0..5), load()).prop_flat_map(
+    let spec = (any::<u64>(), cluster(), vec(fault(), 0..5), load::load()).prop_flat_map(
         |(seed, cluster, faults, load)| {
             let faults = named(faults);
             let names = faults
                 .iter()
                 .map(|fault| (fault.name().to_owned(), matches!(fault, Fault::Sink(_))))
                 .collect();
+            let expected = expectation(names, &load);
             let spec = move |expect| Spec {
                 seed,
                 cluster: cluster.clone(),
@@ -27,7 +30,7 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
                 load: load.clone(),
                 expect,
             };
-            vec(expectation(names), 0..5).prop_map(spec)
+            vec(expected, 0..5).prop_map(spec)
         },
     );
     (label(), option::of(text()), spec).prop_map(|(name, description, spec)| Scenario {
@@ -74,6 +77,10 @@ fn bound<T: Clone + PartialOrd + std::fmt::Debug + 'static>(
     (comparison, value, any::<bool>()).prop_map(|(comparison, value, within)| {
         if within { Bound::Within(value.clone(), value) } else { Bound::One(comparison, value) }
     })
+}
+
+fn ratio_bound() -> impl Strategy<Value = Bound<Ratio>> {
+    bound(share())
 }
 
 /// No equality: no time that is measured is exactly equal to another.
@@ -219,78 +226,6 @@ fn named(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults
 }
 
-fn load() -> impl Strategy<Value = Load> {
-    let shape = select(vec![Shape::Constant, Shape::Poisson]);
-    ((1.0_f64..1000.0), shape, vec(entry(), 1..6), 1_u16..100, label()).prop_map(
-        |(rate, shape, mut mix, connections, namespace)| {
-            // What the webhooks are for.
-            mix.push(created(Resource::Pods));
-            Load {
-                arrivals: Arrivals {
-                    rate: Rate::per_second(rate).expect("finite"),
-                    shape,
-                    duration: Duration::from_millis(LENGTH),
-                },
-                mix,
-                namespace: format!("x{namespace}"),
-                objects: 10,
-                connections,
-                max_in_flight: 5,
-                timeout: Duration::from_secs(1),
-            }
-        },
-    )
-}
-
-fn created(resource: Resource) -> MixEntry {
-    let create = CreateOperation { resource, size: Size(1), labels: BTreeMap::new() };
-    MixEntry { create: Some(create), ..MixEntry::default() }
-}
-
-fn entry() -> impl Strategy<Value = MixEntry> {
-    let resource = || select(Resource::ALL.to_vec());
-    let selector = || option::of(Just("a in (b, c),!d".to_owned()));
-    let create =
-        (resource(), 0_u64..200_000, "[a-z]{1,5}", "[a-z]{0,5}").prop_map(|(resource, size, key, value)| {
-            CreateOperation { resource, size: Size(size), labels: BTreeMap::from([(key, value)]) }
-        });
-    let operation = prop_oneof![
-        create.prop_map(|create| MixEntry { create: Some(create), ..MixEntry::default() }),
-        (resource(), option::of(text())).prop_map(|(resource, resource_version)| MixEntry {
-            get: Some(GetOperation { resource, resource_version }),
-            ..MixEntry::default()
-        }),
-        (resource(), option::of(1_u32..9), selector()).prop_map(|(resource, limit, label_selector)| {
-            MixEntry {
-                list: Some(ListOperation { resource, resource_version: None, limit, label_selector }),
-                ..MixEntry::default()
-            }
-        }),
-        (resource(), duration(), any::<bool>(), selector()).prop_map(
-            |(resource, duration, initial_events, label_selector)| MixEntry {
-                watch: Some(WatchOperation { resource, duration, initial_events, label_selector }),
-                ..MixEntry::default()
-            }
-        ),
-        (resource(), option::of(1_u32..=10)).prop_map(|(resource, objects)| MixEntry {
-            patch: Some(PatchOperation { resource, patch_type: PatchType::Json, objects }),
-            ..MixEntry::default()
-        }),
-        Just(MixEntry {
-            kubectl: Some(vec![KubectlStep::Apply, KubectlStep::Scale, KubectlStep::Delete]),
-            ..MixEntry::default()
-        }),
-    ];
-    let identity = select(vec![Identity::Admin, Identity::Unprivileged]);
-    let flag = select(vec![TraceFlag::Sampled, TraceFlag::Unsampled, TraceFlag::None]);
-    (operation, 1_u32..100, identity, flag).prop_map(|(entry, weight, identity, traceparent)| MixEntry {
-        weight: Weight(weight),
-        identity,
-        traceparent,
-        ..entry
-    })
-}
-
 fn text_match() -> impl Strategy<Value = TextMatch> {
     prop_oneof![
         text().prop_map(TextMatch::Equals),
@@ -341,20 +276,26 @@ fn percentiles() -> impl Strategy<Value = Percentiles> {
     })
 }
 
-fn filter() -> impl Strategy<Value = RequestFilter> {
-    (select(vec!["create", "watchlist"]), option::of(bound(101_u64..599)), option::of(window())).prop_map(
-        |(verb, status, during)| RequestFilter {
+fn filter(load: &Load) -> impl Strategy<Value = RequestFilter> + use<> {
+    let own = load.identities.iter().map(|spec| spec.name.clone());
+    let senders: Vec<Identity> =
+        [Identity::admin(), Identity::unprivileged()].into_iter().chain(own).collect();
+    let stages: Vec<Option<String>> = load.stage_labels().into_iter().map(Some).chain([None]).collect();
+    let verb = select(vec!["create", "watchlist"]);
+    (verb, option::of(bound(101_u64..599)), option::of(window()), select(senders), select(stages)).prop_map(
+        |(verb, status, during, identity, stage)| RequestFilter {
             verb: Some(verb.to_owned()),
             resource: Some("pods".to_owned()),
             status,
-            identity: Some(Identity::Unprivileged),
+            identity: Some(identity),
+            stage,
             during,
         },
     )
 }
 
-/// An expectation about one of these faults; those of the sink are marked.
-fn expectation(faults: Vec<(String, bool)>) -> BoxedStrategy<Expectation> {
+/// An expectation about one of these faults, of which those of the sink are marked, or about the load.
+fn expectation(faults: Vec<(String, bool)>, load: &Load) -> BoxedStrategy<Expectation> {
     let count = || option::of(bound(1_u64..1_000_000));
     let spans = (selector(), bound(1_u64..100), count(), option::of(percentiles()), attributes()).prop_map(
         |(selector, count, per_request, duration, attributes)| {
@@ -369,18 +310,18 @@ fn expectation(faults: Vec<(String, bool)>) -> BoxedStrategy<Expectation> {
         },
     );
     let latency =
-        (filter(), percentiles()).prop_map(|(filter, is)| Expectation::Latency(Latency { filter, is }));
-    let phases = (filter(), option::of(percentiles()), bound(share())).prop_map(|(filter, is, share)| {
+        (filter(load), percentiles()).prop_map(|(filter, is)| Expectation::Latency(Latency { filter, is }));
+    let phases = (filter(load), option::of(percentiles()), bound(share())).prop_map(|(filter, is, share)| {
         Expectation::Phases(Phases { filter, phase: "etcd KV/Txn".to_owned(), is, share: Some(share) })
     });
     let requests =
-        (filter(), bound(1_u64..100), option::of(bound(share()))).prop_map(|(filter, count, share)| {
+        (filter(load), bound(1_u64..100), option::of(bound(share()))).prop_map(|(filter, count, share)| {
             Expectation::Requests(Requests { filter, count: Some(count), share })
         });
     let complete = (bound(1_u64..9), bound(1_u64..9)).prop_map(|(missing, orphans)| {
         Expectation::Complete(Complete { missing, orphans, ..Complete::default() })
     });
-    let free = prop_oneof![spans, latency, phases, requests, complete].boxed();
+    let free = prop_oneof![spans, latency, phases, requests, complete, load::expected(load)].boxed();
     if faults.is_empty() {
         return free;
     }

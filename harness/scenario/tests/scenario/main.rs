@@ -3,6 +3,7 @@
 mod diagnostics;
 mod form;
 mod generate;
+mod load;
 mod meaning;
 mod properties;
 mod schema;

@@ -2,28 +2,13 @@
 
 use spangate_scenario::parse;
 
-use crate::support::{SHORT, assert_problems, problems, with_expect, with_faults, with_faults_and_mix};
-
-/// Problems of a scenario with `from` in place of a part of the short one.
-#[track_caller]
-fn replaced(part: &str, with: &str, messages: &[&str]) {
-    assert!(SHORT.contains(part), "{part}");
-    assert_problems(&SHORT.replace(part, with), messages);
-}
+use crate::support::{
+    SHORT, assert_problems, expect, problems, replaced, with_expect, with_faults, with_faults_and_mix,
+};
 
 #[track_caller]
 fn fault(yaml: &str, messages: &[&str]) {
     assert_problems(&with_faults(&format!("    - {yaml}")), messages);
-}
-
-#[track_caller]
-fn expect(yaml: &str, messages: &[&str]) {
-    assert_problems(&with_expect(&format!("    - {yaml}")), messages);
-}
-
-#[track_caller]
-fn mix(entry: &str, messages: &[&str]) {
-    replaced("{list: {resource: configmaps}}", entry, messages);
 }
 
 #[track_caller]
@@ -211,99 +196,6 @@ fn etcd() {
 }
 
 #[test]
-fn arrivals() {
-    replaced("10/s", "<<0/s>>", &["must be greater than 0"]);
-    replaced("20s", "<<0>>", &["expected a duration such as 150ms, 1.5s or 1m30s, got the number `0`"]);
-    replaced("20s", "<<0s>>", &["must be longer than 0s"]);
-    replaced(
-        "{rate: 10/s, for: 20s}",
-        "<<{rate: 1000000/s, for: 1h}>>",
-        &["1000000/s for 1h are 3600000000 arrivals, and 10000000 are the limit"],
-    );
-    replaced(
-        "{rate: 10/s, for: 20s}",
-        "<<{rate: 1/h, for: 1s}>>",
-        &["0.0002777777777777778/s for 1s is less than one arrival"],
-    );
-}
-
-#[test]
-fn lists_have_an_end() {
-    let entry = "{list: {resource: configmaps}}";
-    let entries = vec![entry; 1001].join(", ");
-    replaced(
-        &format!("[{entry}]"),
-        &format!("<<[{entries}]>>"),
-        &["has 1001 entries, and 1000 are the limit"],
-    );
-}
-
-#[test]
-fn settings_of_load() {
-    let owned =
-        |name: &str| format!("`{name}` belongs to the cluster, and the namespace is removed after the run");
-    let with = |key: &str, messages: &[&str]| replaced("  load:", &format!("  load:\n    {key}"), messages);
-    with("namespace: <<default>>", &[&owned("default")]);
-    with("namespace: <<kube-system>>", &[&owned("kube-system")]);
-    with("namespace: <<a/b>>", &["`a/b` is not a DNS label"]);
-    with("connections: <<0>>", &["must be at least 1"]);
-    with("maxInFlight: <<0>>", &["must be at least 1"]);
-    with("objects: <<1000001>>", &["must be at most 1000000, got 1000001"]);
-    with("timeout: <<0s>>", &["must be longer than 0s"]);
-}
-
-#[test]
-fn entries_of_the_mix() {
-    replaced("[{list: {resource: configmaps}}]", "<<[]>>", &["must have at least one entry"]);
-    mix("<<{weight: 2}>>", &["has no operation"]);
-    mix(
-        "<<{get: {resource: pods}, list: {resource: pods}}>>",
-        &["has more than one operation: `get`, `list`"],
-    );
-    replaced(
-        "[{list: {resource: configmaps}}]",
-        "<<[{weight: 0, list: {resource: pods}}]>>",
-        &["no entry is ever chosen: all weights are 0"],
-    );
-    mix(
-        "{create: {resource: configmaps, size: <<2MiB>>}}",
-        &["2MiB are too much: the API server takes at most 1MiB of data of a config map"],
-    );
-    mix(
-        "{apply: {resource: pods, size: <<1MiB>>}}",
-        &["1MiB are too much: the API server takes at most 256KiB of annotations"],
-    );
-    mix(
-        "{create: {resource: pods, labels: {a b: <<c>>, d: <<e f>>}}}",
-        &["`a b` is not the key of a label", "`e f` is not the value of a label"],
-    );
-    mix("{list: {resource: pods, limit: <<0>>}}", &["must be at least 1, or left out"]);
-    mix("{list: {resource: pods, labelSelector: <<\"a in (\">>}}", &["a `(` has no `)` after it"]);
-    mix("{watch: {resource: pods, for: <<0s>>}}", &["must be longer than 0s"]);
-    mix(
-        "{update: {resource: pods, objects: <<11>>}}",
-        &["only 10 objects exist before load starts (`load.objects`)"],
-    );
-    mix("{patch: {resource: pods, objects: <<0>>}}", &["must be at least 1"]);
-    let none = "works on objects that exist before load starts, and `load.objects` is 0";
-    replaced(
-        "mix: [{list: {resource: configmaps}}]",
-        "objects: 0\n    mix: [{get: <<{resource: pods}>>}]",
-        &[none],
-    );
-}
-
-#[test]
-fn steps_of_kubectl() {
-    mix("{kubectl: <<[]>>}", &["must have at least one step"]);
-    mix(
-        "{kubectl: [<<delete>>, apply, delete, <<scale>>]}",
-        &["there is nothing to delete yet", "there is no deployment to scale yet"],
-    );
-    mix("{kubectl: [create configmap, <<scale>>, delete]}", &["there is no deployment to scale yet"]);
-}
-
-#[test]
 fn names_of_faults_in_expectations() {
     expect("injected: {fault: <<hok>>}", &["there is no fault `hok`"]);
     let found = problems(&with_expect("    - injected: {fault: hok}"));
@@ -484,7 +376,7 @@ fn what_load_sends_is_told() {
             "{kubectl: [create deployment, scale]}",
             "load sends `CREATE deployments`, `UPDATE deployments/scale`",
         ),
-        ("{list: {resource: pods}}", "load only reads; put a write such as `create` into `load.mix`"),
+        ("{list: {resource: pods}}", "load only reads; let it write something, as by `create`"),
     ] {
         let fault = format!("    - webhook: {{name: a, type: mutating, answer: hold, {rules}}}");
         let found = problems(&with_faults_and_mix(&fault, mix));

@@ -52,6 +52,29 @@ fn an_entry_of_the_mix_has_exactly_one_operation() {
 }
 
 #[test]
+fn a_load_has_exactly_one_source() {
+    let users = json!({"count": 1, "for": "9s"});
+    let with = |load: Value| {
+        let mut tree = short();
+        tree["spec"]["load"] = load;
+        SCHEMA.is_valid(&tree)
+    };
+    assert!(with(json!({"users": users})));
+    assert!(with(json!({"replay": {"audit": "a.log"}})));
+    assert!(!with(json!({"users": users, "replay": {"audit": "a.log"}})));
+    assert!(!with(json!({"mix": []})));
+    assert!(!with(json!({"replay": {"audit": "a.log", "ledger": "b.jsonl"}})));
+    let staged = |stage: Value| with(json!({"arrivals": {"stages": [stage]}}));
+    assert!(staged(json!({"rate": "1/s", "for": "9s"})));
+    assert!(!staged(json!({"for": "9s"})));
+    assert!(!staged(json!({"rate": "1/s", "ramp": {"from": "1/s", "to": "2/s"}, "for": "9s"})));
+    let sent_by = |sender: Value| with(json!({"users": users, "identities": [sender]}));
+    assert!(sent_by(json!({"name": "a", "serviceAccounts": 2})));
+    assert!(!sent_by(json!({"name": "a"})));
+    assert!(!sent_by(json!({"name": "a", "serviceAccounts": 2, "impersonate": {"user": "b"}})));
+}
+
+#[test]
 fn unknown_keys_and_null_are_refused() {
     let mut unknown = short();
     unknown["spec"]["lod"] = json!({});
@@ -69,7 +92,7 @@ fn editors_know_the_words_of_lists() {
     assert_eq!(of("RequestFilter", "verb", "enum"), json!(validate::VERBS));
     assert_eq!(
         of("RequestFilter", "resource", "enum"),
-        json!(["configmaps", "pods", "deployments", "events"])
+        json!(["configmaps", "pods", "deployments", "events", "secrets", "widgets"])
     );
     assert!(of("Phases", "phase", "examples").as_array().unwrap().contains(&json!("etcd KV/Txn")));
 }

@@ -78,7 +78,22 @@ spec:
       - {patch: {resource: deployments, type: strategic}}
       - {watch: {resource: events, for: 3s, initialEvents: true}}
       - {deleteCollection: {resource: configmaps}}
+      - {as: tenants, watchList: {resource: pods, scope: cluster, fieldSelector: "spec.nodeName="}}
+      - {as: robot, put: {resource: secrets, size: {uniform: {min: 1KiB, max: 8KiB}}}}
+      - {postDelete: {resource: widgets, size: {logNormal: {median: 2KiB, p99: 64KiB}}}}
       - {kubectl: [discovery, create deployment, get pods, scale, delete]}
+    watchers:
+      - {count: 10, resource: configmaps, mode: listWatch, labelSelector: app=x, as: tenants}
+      - {name: all-pods, count: 2, resource: pods, bookmarks: false, scope: cluster}
+    identities:
+      - {name: tenants, serviceAccounts: 3}
+      - {name: robot, impersonate: {user: robot, groups: [robots]}}
+    prepare:
+      namespaces: 2
+      parallel: 32
+      objects: [{resource: secrets, count: 200, size: 2KiB, labels: {app: x}}]
+    client: {protocol: http2, connections: 4, streams: 50, encoding: protobuf, retryAfter: honour}
+    abortOn: [{errors: "> 50%", latency: {p99: "> 10s"}, over: 5s, grace: 5s}]
   expect:
     - injected: {fault: slow-mutate, within: 2ms}
     - blame: {fault: slow-writes, share: ">= 80%"}
@@ -96,6 +111,8 @@ spec:
     - phases: {phase: etcd KV/Txn, share: "> 10%"}
     - requests: {where: {status: 409}, share: "< 5%"}
     - recovery: {fault: away, lost: "0%"}
+    - load: {achieved: ">= 99%", startLag: {p99: "< 1ms"}, shed: 0}
+    - watchers: {name: all-pods, lag: {p99: "< 1s"}, missed: 0}
 "#;
 
 /// A scenario with these faults, indented by four spaces, and with a load that they can meet: it creates pods.
@@ -169,4 +186,24 @@ pub(crate) fn assert_problems(marked: &str, messages: &[&str]) {
     assert_eq!(found, expected, "\n{text}");
     let places: Vec<_> = problems(&text).problems().iter().map(spangate_scenario::Problem::span).collect();
     assert_eq!(places, spans, "\n{text}");
+}
+
+/// Problems of the short scenario with something else in place of a part of it.
+#[track_caller]
+pub(crate) fn replaced(part: &str, with: &str, messages: &[&str]) {
+    assert!(SHORT.contains(part), "{part}");
+    assert_problems(&SHORT.replace(part, with), messages);
+}
+
+#[track_caller]
+pub(crate) fn expect(yaml: &str, messages: &[&str]) {
+    assert_problems(&with_expect(&format!("    - {yaml}")), messages);
+}
+
+/// What is advised about the only problem of a text, whose marks are removed.
+#[track_caller]
+pub(crate) fn advice(marked: &str) -> String {
+    let found = problems(&MARKS.iter().fold(marked.to_owned(), |text, mark| text.replace(mark, "")));
+    assert_eq!(found.problems().len(), 1, "{:?}", found.problems());
+    found.problems()[0].advice().unwrap_or_default().to_owned()
 }

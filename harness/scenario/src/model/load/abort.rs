@@ -19,13 +19,13 @@ pub struct AbortRule {
     /// Percentiles of the response time: `{p99: "> 5s"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Percentiles>,
-    /// Operations that started, as a share of those planned: `"< 90%"`.
+    /// Operations that started, as a share of those planned: `"< 90%"`. Nothing of users is planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub achieved: Option<Bound<Ratio>>,
     /// The time back from now over which they are measured.
     #[serde(default = "default_over")]
     pub over: Duration,
-    /// Time from the start of the load in which the rule does not count.
+    /// Time from the start of the load in which the rule does not count; less than the load lasts.
     #[serde(default)]
     pub grace: Duration,
 }

@@ -3,10 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MixEntry;
+use super::{MixEntry, exactly_one_of, given};
 use crate::units::{Duration, Rate};
 
 /// When operations start: either one `rate` `for` a time, or `stages` one after the other.
+///
+/// All of it is at least one arrival and at most a hundred million, since each is a line of the ledger. No rate is
+/// above a million a second.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Arrivals {
@@ -27,20 +30,22 @@ pub struct Arrivals {
 /// A part of the run: exactly one of `rate`, `ramp`, `steps` and `spike`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = exactly_one_of(Self::RATES))]
 pub struct Stage {
-    /// What it is called in reports and filters; `stage-N` (from 1) unless given.
+    /// What it is called in reports and filters: a DNS label that no other stage has; `stage-N` (from 1) unless
+    /// given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The same rate from beginning to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
-    /// A rate that rises or falls in a straight line.
+    /// A rate that rises or falls in a straight line; it may begin or end at 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
     /// A rate that changes in equal steps of equal length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Steps>,
-    /// A rate with a peak in the middle.
+    /// A rate that jumps to a peak in the middle, and back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spike: Option<Spike>,
     /// How operations are spaced.
@@ -72,17 +77,17 @@ pub struct Steps {
     pub from: Rate,
     /// In the last step.
     pub to: Rate,
-    /// How many; at least two.
+    /// How many, 2 to 1000.
     pub count: u32,
 }
 
-/// A rate with a peak in the middle.
+/// A rate that jumps to a peak in the middle, and back.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spike {
-    /// Before and after.
+    /// Before and after; may be 0.
     pub base: Rate,
-    /// At the peak.
+    /// At the peak; above `base`.
     pub peak: Rate,
     /// How long the peak is; its middle is the middle of the stage.
     pub width: Duration,
@@ -133,9 +138,39 @@ impl Arrivals {
     pub fn total(&self) -> std::time::Duration {
         self.stages().iter().map(|stage| stage.duration.get()).sum()
     }
+
+    /// How many arrivals all stages have together, on average.
+    pub fn expected(&self) -> f64 {
+        self.stages().iter().map(Stage::expected).sum()
+    }
 }
 
 impl Stage {
+    /// The keys of which a stage has exactly one.
+    pub const RATES: &'static [&'static str] = &["rate", "ramp", "steps", "spike"];
+
+    /// The keys of the rates that are given; one, once the scenario is checked.
+    pub fn rates(&self) -> Vec<&'static str> {
+        let is_given = [self.rate.is_some(), self.ramp.is_some(), self.steps.is_some(), self.spike.is_some()];
+        given(Self::RATES, &is_given)
+    }
+
+    /// How many arrivals it has, on average.
+    pub fn expected(&self) -> f64 {
+        let whole = self.duration;
+        if let Some(rate) = self.rate {
+            return rate.within(whole);
+        }
+        if let Some(Spike { base, peak, width }) = self.spike {
+            let around = Duration::from(whole.saturating_sub(width.get()));
+            return base.within(around) + peak.within(width.min(whole));
+        }
+        // Steps of equal length are as many as a straight line.
+        let ramp = self.ramp.map(|ramp| (ramp.from, ramp.to));
+        let steps = self.steps.map(|steps| (steps.from, steps.to));
+        ramp.or(steps).map_or(0.0, |(from, to)| f64::midpoint(from.within(whole), to.within(whole)))
+    }
+
     /// Its name, or `stage-N` for the one at `index`.
     pub fn label(&self, index: usize) -> String {
         self.name.clone().unwrap_or_else(|| format!("stage-{}", index + 1))

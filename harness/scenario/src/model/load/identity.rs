@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{exactly_one_of, given};
+
 /// The name of a sender: `admin`, `unprivileged`, or one of the load's `identities`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -13,10 +15,11 @@ pub struct Identity(Arc<str>);
 /// A sender beside `admin` and `unprivileged`: exactly one of `serviceAccounts` and `impersonate`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = exactly_one_of(Self::KINDS))]
 pub struct IdentitySpec {
-    /// The name by which the mix, the filters and the ledger know it.
+    /// The name by which the mix, the filters and the ledger know it: a DNS label.
     pub name: Identity,
-    /// So many service accounts, made for the run, with tokens and with rights in the load's namespaces; requests
+    /// So many service accounts, 1 to 1000, made for the run, with tokens and with rights in the load's namespaces; requests
     /// are spread over them. Their `traceparent` becomes a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<u32>,
@@ -74,5 +77,17 @@ impl Default for Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+// === impl IdentitySpec ===
+
+impl IdentitySpec {
+    /// The keys of which a sender has exactly one.
+    pub const KINDS: &'static [&'static str] = &["serviceAccounts", "impersonate"];
+
+    /// The keys of the kinds that are given; one, once the scenario is checked.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        given(Self::KINDS, &[self.service_accounts.is_some(), self.impersonate.is_some()])
     }
 }

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CreateOperation, DeleteOperation, GetOperation, Identity, KubectlStep, ListOperation, PatchOperation,
-    PutOperation, UpdateOperation, WatchListOperation, WatchOperation,
+    PutOperation, UpdateOperation, WatchListOperation, WatchOperation, exactly_one_of, given,
 };
 
 /// One entry of the mix: exactly one operation, and who does it how often.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(transform = exactly_one_operation)]
+#[schemars(transform = exactly_one_of(Self::OPERATIONS))]
 pub struct MixEntry {
     /// How often this entry is chosen, relative to the others.
     pub weight: Weight,
@@ -107,7 +107,7 @@ impl MixEntry {
 
     /// The keys of the operations that are given; one, once the scenario is checked.
     pub fn operations(&self) -> Vec<&'static str> {
-        let given = [
+        let is_given = [
             self.create.is_some(),
             self.get.is_some(),
             self.list.is_some(),
@@ -122,12 +122,6 @@ impl MixEntry {
             self.delete_collection.is_some(),
             self.kubectl.is_some(),
         ];
-        Self::OPERATIONS.iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| *key).collect()
+        given(Self::OPERATIONS, &is_given)
     }
-}
-
-/// Says in the schema that an entry has exactly one operation.
-fn exactly_one_operation(schema: &mut schemars::Schema) {
-    let one = |key: &&str| serde_json::json!({"required": [key]});
-    schema.insert("oneOf".to_owned(), MixEntry::OPERATIONS.iter().map(one).collect());
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Sizes;
-use crate::units::Duration;
+use crate::units::{Duration, Size};
 
 /// A resource that operations work on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub struct ListOperation {
     /// `labelSelector` of the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
-    /// `fieldSelector` of the query.
+    /// `fieldSelector` of the query; `metadata.name` and `metadata.namespace`, and more of pods, secrets and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field_selector: Option<String>,
     /// One namespace, or all of them.
@@ -83,7 +83,7 @@ pub struct WatchListOperation {
     /// `labelSelector` of the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
-    /// `fieldSelector` of the query.
+    /// `fieldSelector` of the query; `metadata.name` and `metadata.namespace`, and more of pods, secrets and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field_selector: Option<String>,
     /// One namespace, or all of them.
@@ -167,7 +167,7 @@ pub enum PatchType {
     Merge,
     /// `application/json-patch+json` (RFC 6902).
     Json,
-    /// `application/strategic-merge-patch+json`.
+    /// `application/strategic-merge-patch+json`; not for custom resources.
     Strategic,
 }
 
@@ -224,6 +224,27 @@ impl Resource {
             Self::Events => "events",
             Self::Secrets => "secrets",
             Self::Widgets => "widgets",
+        }
+    }
+
+    /// Where an object keeps its payload.
+    pub const fn payload_place(self) -> &'static str {
+        match self {
+            Self::Configmaps | Self::Secrets => "data",
+            Self::Widgets => "spec",
+            Self::Pods | Self::Deployments | Self::Events => "annotations",
+        }
+    }
+
+    /// The largest payload that an object can hold. Sizes of a distribution that are above it are cut to it.
+    ///
+    /// Data ends at `MaxSecretSize`, which `pkg/apis/core/validation` uses for config maps too, and annotations
+    /// at `TotalAnnotationSizeLimitB` of `k8s.io/apimachinery`. A custom resource ends where etcd does
+    /// (`--max-request-bytes`, 1.5 MiB), and some room is left for what is not payload.
+    pub const fn payload_limit(self) -> Size {
+        match self {
+            Self::Configmaps | Self::Secrets | Self::Widgets => Size(1 << 20),
+            Self::Pods | Self::Deployments | Self::Events => Size(256 << 10),
         }
     }
 }

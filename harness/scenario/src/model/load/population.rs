@@ -11,12 +11,12 @@ use super::{Resource, Sizes};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Population {
-    /// Namespaces that the objects are spread over, in turn; the first is the load's `namespace`, the others
-    /// have its name and a number.
+    /// Namespaces that the objects are spread over, in turn, 1 to 1000; the first is the load's `namespace`, the
+    /// others have its name and a number from 2 on.
     pub namespaces: u32,
-    /// Objects that are made at once.
+    /// Objects that are made at once, 1 to 1000.
     pub parallel: u32,
-    /// Objects by resource, in place of the load's `objects`.
+    /// Objects by resource, in place of the load's `objects`; one entry for each resource.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<PopulationEntry>,
 }
@@ -27,7 +27,7 @@ pub struct Population {
 pub struct PopulationEntry {
     /// What.
     pub resource: Resource,
-    /// How many, over all namespaces.
+    /// How many, over all namespaces; at most a million.
     pub count: u32,
     /// Size of the payload, where the resource has room for one.
     #[serde(default)]

@@ -30,7 +30,8 @@ pub enum SizeDistribution {
         /// The largest.
         max: Size,
     },
-    /// Many small ones and few large ones: the logarithm is normally distributed.
+    /// Many small ones and few large ones: the logarithm is normally distributed. What is above the
+    /// [largest payload](super::Resource::payload_limit) of the resource is cut to it.
     LogNormal {
         /// Half of them are smaller.
         median: Size,
@@ -49,7 +50,8 @@ struct UniformSizes {
     max: Size,
 }
 
-/// Two percentiles of sizes whose logarithm is normally distributed.
+/// Two percentiles of sizes whose logarithm is normally distributed. What is above the largest payload of the
+/// resource is cut to it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LogNormalSizes {
@@ -152,17 +154,6 @@ impl JsonSchema for Sizes {
     }
 }
 
-impl Sizes {
-    /// The largest size that a distribution is described by; those of a normal logarithm may be larger still.
-    pub fn largest(&self) -> Size {
-        match self {
-            Self::Fixed(size) => *size,
-            Self::Drawn(SizeDistribution::Uniform { max, .. }) => *max,
-            Self::Drawn(SizeDistribution::LogNormal { p99, .. }) => *p99,
-        }
-    }
-}
-
 // === impl SizeDistribution ===
 
 impl fmt::Display for SizeDistribution {
@@ -170,6 +161,39 @@ impl fmt::Display for SizeDistribution {
         match self {
             Self::Uniform { min, max } => write!(f, "uniform from {min} to {max}"),
             Self::LogNormal { median, p99 } => write!(f, "logNormal with median {median} and p99 {p99}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_sizes_and_distributions() {
+        for (json, text) in [
+            ("500", "500B"),
+            (r#""2KiB""#, "2KiB"),
+            (r#"{"uniform": {"min": "1KiB", "max": "1MiB"}}"#, "uniform from 1KiB to 1MiB"),
+            (r#"{"logNormal": {"median": 900, "p99": "64KiB"}}"#, "logNormal with median 900B and p99 64KiB"),
+        ] {
+            let sizes: Sizes = serde_json::from_str(json).unwrap();
+            assert_eq!(sizes.to_string(), text, "{json}");
+            let written = serde_json::to_string(&sizes).unwrap();
+            assert_eq!(serde_json::from_str::<Sizes>(&written).unwrap(), sizes, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_has_one_distribution_and_all_of_it() {
+        for json in [
+            "{}",
+            "-1",
+            r#"{"uniform": {"min": 1}}"#,
+            r#"{"normal": {"mean": 1}}"#,
+            r#"{"uniform": {"min": 1, "max": 2}, "logNormal": {"median": 1, "p99": 2}}"#,
+        ] {
+            assert!(serde_json::from_str::<Sizes>(json).is_err(), "{json}");
         }
     }
 }

@@ -16,9 +16,9 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Users {
-    /// How many there are once all have come.
+    /// How many there are once all have come, 1 to 100000.
     pub count: u32,
-    /// How many come per time.
+    /// How many come per time; the last must come before the load ends.
     #[serde(default = "default_hatch_rate")]
     pub hatch_rate: Rate,
     /// How long they go on, from the first.
@@ -36,7 +36,7 @@ pub struct Users {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Session {
-    /// What it is called in reports and filters.
+    /// What it is called in reports and filters: a DNS label.
     pub name: String,
     /// How many users have it, relative to the others.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct Session {
     /// Pause after each step, in place of the users' own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_time: Option<Delay>,
-    /// The steps, in order. Their weights mean nothing here.
+    /// The steps, in order, each once. They have no weights.
     pub steps: Vec<MixEntry>,
 }
 
