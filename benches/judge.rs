@@ -266,6 +266,7 @@ fn request(number: u64, sent: TraceContext, started: UnixNanos, ended: UnixNanos
         ended,
         outcome: Outcome::Status(201),
         audit_id: None,
+        retry_after: None,
         received_bytes: 2_390,
     }
 }

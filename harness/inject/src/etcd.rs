@@ -27,13 +27,13 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use spangate_scenario::model::EtcdFault;
+use spangate_scenario::{delay::DelayError, model::EtcdFault};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    delay::DelayError, etcd::rules::Rules, hold::Timer, ledger::Injection, listen::Listening, note::Recorder,
+    etcd::rules::Rules, hold::Timer, ledger::Injection, listen::Listening, note::Recorder,
 };
 
 mod bell;

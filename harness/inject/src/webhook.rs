@@ -23,14 +23,16 @@ use rustls::{
     },
 };
 use serde_json::Value;
-use spangate_scenario::model::{WebhookAnswer, WebhookFault};
+use spangate_scenario::{
+    delay::DelayError,
+    model::{WebhookAnswer, WebhookFault},
+};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    delay::DelayError,
     gate::Gate,
     hold::Timer,
     ledger::Injection,

@@ -1,33 +1,58 @@
-//! The open loop: every arrival starts at its time, whatever became of those before it.
+//! Sends the load: in an open loop every arrival starts at its time, whatever became of those before it; in a
+//! closed one, users wait for every answer.
 //!
-//! One thread does nothing but wait for the next arrival and start it, since the timers of the async runtime
-//! are a millisecond coarse. What each arrival does runs on the runtime. Everything that happens flows as
-//! notes into one fold, so an arrival is accounted for exactly once: started, shed, or not started because
-//! the run was cancelled.
+//! The load has a thread for itself ([`thread`]): what starts arrivals, what carries them out and the connections
+//! run there. Everything that happens is noted in one [`journal`], so an arrival is accounted for exactly once:
+//! started, shed, or not started because the run was cancelled or given up.
 
+mod abort;
 mod admin;
+mod definition;
 mod dispatch;
 mod error;
 mod exchange;
+mod journal;
+mod monitor;
+mod population;
+mod rights;
+mod senders;
+mod source;
 mod summary;
+mod thread;
+mod timer;
+mod users;
+mod watchdog;
 mod worker;
 
-use std::sync::{Arc, atomic::AtomicBool, mpsc};
+use std::sync::Arc;
 
+pub use abort::Aborted;
 pub use error::EngineError;
-use spangate_scenario::model::{Identity, Load};
+pub(crate) use exchange::{audit_id, head};
+use spangate_scenario::model::Load;
 use spangate_trace::{Clock, UnixNanos};
-pub use summary::{StartLag, Summary};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+pub(crate) use senders::Headers;
+pub(crate) use source::Task;
+pub use summary::Summary;
+#[cfg(test)]
+pub(crate) use summary::{Note, Tally};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
+pub use users::keep_ctrl_c;
+pub use watchdog::GeneratorLoad;
 
 use self::{
-    summary::{Note, Tally},
+    journal::Journal,
+    monitor::{Findings, Monitor},
+    population::Owned,
+    senders::Senders,
+    source::{Source, SourceKind},
+    thread::LoadThread,
+    timer::Timer,
     worker::Worker,
 };
 use crate::{
-    Client, ClientConfig, ClientError, ClientIdentity, Endpoint, Preparation, RequestRecord, Schedule,
-    Setting,
+    ClientIdentity, Endpoint, Preparation, Replay, RequestRecord, Schedule, Setting, WatchRecord, Watching, watchers,
 };
 
 /// What the engine needs to know.
@@ -39,12 +64,14 @@ pub struct EngineConfig {
     pub ca_pem: String,
     /// A user in `system:masters`; it prepares and cleans up as well.
     pub admin: ClientIdentity,
-    /// A user without a privileged group; gets rights in the namespace if the mix uses it.
+    /// A user without a privileged group; gets rights in the namespaces if the load uses it.
     pub unprivileged: ClientIdentity,
     /// What to send.
     pub load: Load,
     /// When to send it.
     pub schedule: Schedule,
+    /// What to send again, if the load is a replay; the schedule is its own ([`Replay::schedule`]).
+    pub replay: Option<Replay>,
     /// The time line of the run.
     pub clock: Clock,
     /// Where everything that happens is told.
@@ -65,6 +92,8 @@ pub enum LoadEvent {
     },
     /// A request is over: a line of the request ledger.
     Request(Box<RequestRecord>),
+    /// A watcher received an event: a line of the watch ledger.
+    Watched(Box<WatchRecord>),
 }
 
 /// Sends the load of a scenario.
@@ -72,18 +101,17 @@ pub enum LoadEvent {
 pub struct Engine {
     site: Arc<Site>,
     preparation: Preparation,
-    /// Whether the namespace was made here, and is to be removed here.
-    owns_namespace: AtomicBool,
+    owned: Owned,
+    thread: LoadThread,
 }
 
 /// What all parts of the engine share.
 #[derive(Debug)]
 struct Site {
-    admin: Client,
-    unprivileged: Client,
-    unprivileged_user: String,
+    senders: Senders,
     load: Load,
     schedule: Schedule,
+    source: Source,
     setting: Setting,
     clock: Clock,
     events: UnboundedSender<LoadEvent>,
@@ -93,26 +121,25 @@ struct Site {
 
 impl Engine {
     /// Reads the certificates and works out what the load needs; opens no connection yet.
-    pub fn new(config: EngineConfig) -> Result<Self, ClientError> {
-        let EngineConfig { endpoint, ca_pem, admin, unprivileged, load, schedule, clock, events, run_label } =
-            config;
-        let unprivileged_user = unprivileged.user.clone();
-        let client = |identity| {
-            let (endpoint, ca_pem) = (endpoint.clone(), ca_pem.clone());
-            Client::new(&ClientConfig { endpoint, ca_pem, identity, connections: load.client.connections })
-        };
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let senders = Senders::new(&config)?;
+        let EngineConfig { load, schedule, replay, clock, events, run_label, .. } = config;
+        // Of all workers: one of them prepares for the others.
+        let mut preparation = Preparation::new(&load, &schedule.whole());
+        if let Some(replay) = &replay {
+            replay.prepare(&load, &mut preparation);
+        }
         let site = Site {
-            admin: client(admin)?,
-            unprivileged: client(unprivileged)?,
-            unprivileged_user,
+            senders,
+            source: Source::new(&load, &schedule, replay)?,
             setting: Setting::new(&load, run_label, schedule.seed),
             load,
             schedule,
             clock,
             events,
         };
-        let preparation = Preparation::new(&site.load, &site.schedule);
-        Ok(Self { site: Arc::new(site), preparation, owns_namespace: AtomicBool::new(false) })
+        let thread = LoadThread::start().map_err(EngineError::Thread)?;
+        Ok(Self { site: Arc::new(site), preparation, owned: Owned::default(), thread })
     }
 
     /// What the load needs before it starts.
@@ -120,16 +147,43 @@ impl Engine {
         &self.preparation
     }
 
-    /// Opens the connections, and makes the namespace, the rights and the objects that the load needs.
+    /// Makes the namespaces, the definition of custom resources, the senders with their rights, and the objects
+    /// that the load needs, and opens the connections.
     ///
-    /// A namespace that is there already is used and kept; what an earlier run left in it is removed first.
-    /// Its requests carry an unsampled `traceparent`, so that they leave no spans in the capture.
+    /// A namespace that is there already is used and kept, if it is not of an earlier run; what one left there
+    /// is removed first. Its requests carry an unsampled `traceparent`, so that they leave no spans in the capture.
     pub async fn prepare(&self) -> Result<(), EngineError> {
-        self.site.admin.connect().await?;
-        if self.preparation.unprivileged {
-            self.site.unprivileged.connect().await?;
-        }
-        admin::prepare(&self.site, &self.preparation, &self.owns_namespace).await
+        self.connect().await?;
+        population::prepare(&self.site, &self.preparation, &self.owned).await
+    }
+
+    /// Opens the connections to what another worker of the load has prepared, and asks for tokens of the service
+    /// accounts that it has made.
+    pub async fn join(&self) -> Result<(), EngineError> {
+        self.connect().await?;
+        rights::tokens(&self.site, &self.preparation).await
+    }
+
+    /// Opens the connections on the thread of the load, where they stay.
+    async fn connect(&self) -> Result<(), EngineError> {
+        let (site, identities) = (Arc::clone(&self.site), self.preparation.identities.clone());
+        let connect = async move {
+            site.senders.admin().connect().await?;
+            for identity in &identities {
+                site.senders.connect(identity).await?;
+            }
+            Ok(())
+        };
+        self.thread.run(connect).await
+    }
+
+    /// Starts the load's watchers; they are established when this returns, and go on until they are stopped
+    /// or `cancel` is cancelled. Their connections are their own.
+    pub async fn watch(&self, cancel: &CancellationToken) -> Result<Watching, EngineError> {
+        let site = &self.site;
+        let watched =
+            watchers::Site { load: &site.load, schedule: &site.schedule, clock: site.clock, events: &site.events };
+        watchers::start(&watched, |identity, number| site.senders.apart(identity, number), cancel).await
     }
 
     /// Sends the load; arrivals count from `start`.
@@ -140,19 +194,13 @@ impl Engine {
         // Ends what was started also when this future is dropped.
         let cancel = cancel.child_token();
         let _guard = cancel.clone().drop_guard();
-        let (notes, inbox) = unbounded_channel();
-        let (running, stop) = mpsc::channel();
-        let worker = Worker::new(Arc::clone(&self.site), notes, cancel.clone());
-        let dispatcher = tokio::task::spawn_blocking(move || dispatch::dispatch(&worker, start, &stop));
-        tokio::spawn(async move {
-            cancel.cancelled().await;
-            drop(running);
-        });
-        let tally = collect(inbox, &self.site.events).await;
-        if let Err(error) = dispatcher.await {
-            std::panic::resume_unwind(error.into_panic());
-        }
-        tally.summary(&self.site.schedule)
+        let site = Arc::clone(&self.site);
+        let sampled = !site.load.abort_on.is_empty();
+        let journal = Arc::new(Journal::new(start, site.events.clone(), sampled));
+        let load = carry_out(site, Arc::clone(&journal), self.thread.timer(), start, cancel);
+        let findings = self.thread.run(load).await;
+        let summary = journal.close().summary(&self.site.schedule).found(findings);
+        self.site.source.complete(summary)
     }
 
     /// Removes everything that [`Engine::prepare`] and the load made.
@@ -160,27 +208,35 @@ impl Engine {
     /// Tries every part, and gives the first error. Without a controller manager the namespace stays
     /// `Terminating`.
     pub async fn cleanup(&self) -> Result<(), EngineError> {
-        admin::cleanup(&self.site, &self.preparation, &self.owns_namespace).await
+        population::cleanup(&self.site, &self.preparation, &self.owned).await
     }
 }
 
-/// Folds notes and tells of requests, until nobody can send any more.
-async fn collect(mut inbox: UnboundedReceiver<Note>, events: &UnboundedSender<LoadEvent>) -> Tally {
-    let mut tally = Tally::default();
-    while let Some(note) = inbox.recv().await {
-        tally.add(&note);
-        if let Note::Request(record) = note {
-            // A caller who has gone away does not stop the load.
-            let _ = events.send(LoadEvent::Request(record));
+/// Sends the load and looks after it, on the thread that this runs on.
+async fn carry_out(
+    site: Arc<Site>,
+    journal: Arc<Journal>,
+    timer: Arc<Timer>,
+    start: UnixNanos,
+    cancel: CancellationToken,
+) -> Findings {
+    // Nothing starts after a halt; what is under way goes on until it is cancelled.
+    let (halt, over) = (cancel.child_token(), CancellationToken::new());
+    let monitor =
+        Monitor { site: Arc::clone(&site), journal: Arc::clone(&journal), start, halt: halt.clone() };
+    let monitor = tokio::spawn(monitor.run(over.clone()));
+    let worker = Worker::new(Arc::clone(&site), journal, cancel);
+    match site.source.kind() {
+        SourceKind::Users(script) => {
+            users::run(Arc::clone(&site), Arc::clone(script), worker, start, halt).await;
+        }
+        SourceKind::Mix | SourceKind::Replay(_) => {
+            dispatch::dispatch(Arc::new(worker), &timer, start, halt).await;
         }
     }
-    tally
-}
-
-// === impl Site ===
-
-impl Site {
-    fn client(&self, identity: &Identity) -> &Client {
-        if identity.as_str() == Identity::UNPRIVILEGED { &self.unprivileged } else { &self.admin }
+    over.cancel();
+    match monitor.await {
+        Ok(findings) => findings,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -4,7 +4,7 @@
 //! connection. Where the two part, requests waited: a report that shows service time alone hides it
 //! ("coordinated omission").
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hdrhistogram::{
@@ -13,7 +13,13 @@ use hdrhistogram::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::{Outcome, RequestRecord, Verb};
+mod coarse;
+mod latencies;
+mod timeline;
+
+pub use coarse::CoarseHistogram;
+pub use latencies::{Class, Ending, Latencies, Latency, Series};
+pub use timeline::{Slot, Timeline};
 
 /// A histogram of durations with three significant digits, from one microsecond up.
 ///
@@ -21,56 +27,6 @@ use crate::{Outcome, RequestRecord, Verb};
 /// them can be added up without loss.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram(Hdr<u64>);
-
-/// The histograms of one [`Series`].
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Latency {
-    /// From the intended start to the end of the body.
-    pub response: Histogram,
-    /// From the handing over to the connection to the end of the body.
-    pub service: Histogram,
-}
-
-/// Requests whose latencies are counted together.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Series {
-    /// What they asked for.
-    pub verb: Verb,
-    /// The resource, plural; empty for discovery.
-    pub resource: String,
-    /// How they ended.
-    pub class: Class,
-}
-
-/// How a request ended, in the coarse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Class {
-    /// Status below 400.
-    Success,
-    /// Status 400 to 499.
-    ClientError,
-    /// Status 500 and above.
-    ServerError,
-    /// No whole answer.
-    Error,
-    /// Given up: its latency is a lower bound.
-    Timeout,
-}
-
-/// The latencies of a run by [`Series`].
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Latencies(BTreeMap<Series, Latency>);
-
-/// A series with its histograms, as an element of the text form of [`Latencies`].
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<S, L> {
-    series: S,
-    latency: L,
-}
 
 /// What a longer duration is cut to, so that one outlier does not make a histogram large.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -80,8 +36,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 impl Histogram {
     /// Adds one duration, rounded up to whole microseconds; zero counts as one, and more than a day as a day.
     pub fn record(&mut self, duration: Duration) {
-        let micros = duration.min(LONGEST).as_nanos().div_ceil(1000).max(1);
-        add(&mut self.0, u64::try_from(micros).unwrap_or(u64::MAX));
+        self.0.record(micros(duration)).expect(RESIZES);
     }
 
     /// Number of durations.
@@ -101,7 +56,7 @@ impl Histogram {
 
     /// Adds all durations of `other`.
     pub fn merge(&mut self, other: &Self) {
-        merge(&mut self.0, &other.0);
+        self.0.add(&other.0).expect(RESIZES);
     }
 }
 
@@ -113,89 +68,44 @@ impl Default for Histogram {
 
 impl Serialize for Histogram {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = Vec::new();
-        V2DeflateSerializer::new().serialize(&self.0, &mut bytes).map_err(ser::Error::custom)?;
-        serializer.serialize_str(&STANDARD.encode(bytes))
+        write(&self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Histogram {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = STANDARD.decode(String::deserialize(deserializer)?).map_err(de::Error::custom)?;
-        let mut hdr: Hdr<u64> =
-            HdrDeserializer::new().deserialize(&mut bytes.as_slice()).map_err(de::Error::custom)?;
+        let mut hdr = read(deserializer)?;
         hdr.auto(true);
         Ok(Self(hdr))
     }
 }
 
-fn add(hdr: &mut Hdr<u64>, micros: u64) {
-    hdr.record(micros).expect("a histogram that resizes itself takes every value");
+const RESIZES: &str = "a histogram that resizes itself takes every value";
+
+/// What a histogram counts for `duration`.
+fn micros(duration: Duration) -> u64 {
+    let micros = duration.min(LONGEST).as_nanos().div_ceil(1000).max(1);
+    u64::try_from(micros).unwrap_or(u64::MAX)
 }
 
-fn merge(hdr: &mut Hdr<u64>, other: &Hdr<u64>) {
-    hdr.add(other).expect("a histogram that resizes itself takes every value");
+/// As deflated V2 format in base64.
+fn write<S: Serializer>(hdr: &Hdr<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(hdr, &mut bytes).map_err(ser::Error::custom)?;
+    serializer.serialize_str(&STANDARD.encode(bytes))
 }
 
-// === impl Class ===
-
-impl Class {
-    /// The class of `outcome`; `None` for what was never sent and took no time.
-    pub fn of(outcome: &Outcome) -> Option<Self> {
-        match outcome {
-            Outcome::Status(0..400) => Some(Self::Success),
-            Outcome::Status(400..500) => Some(Self::ClientError),
-            Outcome::Status(500..) => Some(Self::ServerError),
-            Outcome::Error(_) => Some(Self::Error),
-            Outcome::Timeout => Some(Self::Timeout),
-            Outcome::Shed => None,
-        }
-    }
-}
-
-// === impl Latencies ===
-
-impl Latencies {
-    /// Adds one request.
-    pub fn record(&mut self, record: &RequestRecord) {
-        let Some(class) = Class::of(&record.outcome) else { return };
-        let series = Series { verb: record.verb, resource: record.resource.clone(), class };
-        let latency = self.0.entry(series).or_default();
-        latency.response.record(record.ended.since(record.intended));
-        latency.service.record(record.ended.since(record.started));
-    }
-
-    /// Every series, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Series, &Latency)> {
-        self.0.iter()
-    }
-
-    /// One series.
-    pub fn get(&self, series: &Series) -> Option<&Latency> {
-        self.0.get(series)
-    }
-}
-
-impl Serialize for Latencies {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter().map(|(series, latency)| Line { series, latency }))
-    }
-}
-
-impl<'de> Deserialize<'de> for Latencies {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let lines = Vec::<Line<Series, Latency>>::deserialize(deserializer)?;
-        Ok(Self(lines.into_iter().map(|line| (line.series, line.latency)).collect()))
-    }
+/// What [`write`] wrote.
+fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Hdr<u64>, D::Error> {
+    let bytes = STANDARD.decode(String::deserialize(deserializer)?).map_err(de::Error::custom)?;
+    HdrDeserializer::new().deserialize(&mut bytes.as_slice()).map_err(de::Error::custom)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use spangate_trace::UnixNanos;
 
     use super::*;
-    use crate::testing;
 
     fn of(micros: &[u64]) -> Histogram {
         let mut histogram = Histogram::default();
@@ -223,20 +133,6 @@ mod tests {
         }
         assert_eq!(histogram.count(), 3);
         assert_eq!(histogram.percentile(0.0), Some(Duration::from_micros(1)));
-    }
-
-    #[test]
-    fn response_time_shows_the_wait_that_service_time_hides() {
-        let mut record = testing::record(Outcome::Status(201));
-        (record.intended, record.started, record.ended) =
-            (UnixNanos(0), UnixNanos(500_000_000), UnixNanos(510_000_000));
-        let mut latencies = Latencies::default();
-        latencies.record(&record);
-        latencies.record(&testing::record(Outcome::Shed));
-        let (series, latency) = latencies.iter().next().unwrap();
-        assert_eq!((series.class, latencies.iter().count()), (Class::Success, 1));
-        let millis = |histogram: &Histogram| histogram.max().unwrap().as_millis();
-        assert_eq!((millis(&latency.response), millis(&latency.service)), (510, 10));
     }
 
     proptest! {

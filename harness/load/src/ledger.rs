@@ -6,15 +6,18 @@ use serde::{Deserialize, Serialize};
 use spangate_scenario::model::Identity;
 use spangate_trace::{TraceContext, UnixNanos};
 
+use crate::watchers;
+
 /// One HTTP request of the load, noted when it is over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRecord {
-    /// Number of the arrival in the schedule.
+    /// Number of the arrival in the schedule; a watcher's requests have a number of their own
+    /// ([`watchers::arrival`](crate::watchers::arrival)).
     pub arrival: u64,
     /// Number of the request within its arrival: pages of a list, steps of a kubectl sequence.
     pub step: u32,
-    /// Index of the mix entry.
+    /// Index of the mix entry; those of watchers come after all of them.
     pub entry: usize,
     /// Index of its stage, or of the user's session.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -41,7 +44,7 @@ pub struct RequestRecord {
     /// When it was to start: for the first step the time in the schedule, for later ones the end of the one
     /// before.
     pub intended: UnixNanos,
-    /// When it was handed to the connection.
+    /// When it was handed to the connection; if it never was, when it was given up.
     pub started: UnixNanos,
     /// When the whole response was there, or the request was given up.
     pub ended: UnixNanos,
@@ -50,6 +53,9 @@ pub struct RequestRecord {
     /// The `audit-id` that the server answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_id: Option<String>,
+    /// Seconds after which the server asked to try again (`Retry-After`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
     /// Bytes of the response body.
     pub received_bytes: u64,
 }
@@ -62,7 +68,7 @@ fn is_zero(number: &u32) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
-    /// With an HTTP status and a whole body.
+    /// With an HTTP status and a whole body, or with a watch that was closed on purpose.
     Status(u16),
     /// Without a status, or in the middle of the body.
     Error(String),
@@ -98,6 +104,15 @@ pub enum Verb {
     DeleteCollection,
     /// `/api`, `/apis`, `/openapi`, `/version`.
     Discovery,
+}
+
+// === impl RequestRecord ===
+
+impl RequestRecord {
+    /// Whether a watcher sent it. It belongs to no arrival, and a watch takes as long as it is held open.
+    pub fn is_of_watcher(&self) -> bool {
+        watchers::index_of(self.arrival).is_some()
+    }
 }
 
 // === impl Outcome ===

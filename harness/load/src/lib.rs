@@ -25,23 +25,33 @@
 pub mod client;
 pub mod engine;
 pub mod histogram;
+mod initial;
 pub mod ledger;
+pub mod merge;
 pub mod object;
 pub mod operation;
 pub mod preparation;
+mod protobuf;
+pub mod replay;
 pub mod request;
 pub mod schedule;
 mod seed;
+pub mod setting;
 mod target;
 #[cfg(test)]
 mod testing;
+pub mod watchers;
 
 pub use client::{Client, ClientConfig, ClientError, ClientIdentity, Endpoint};
-pub use engine::{Engine, EngineConfig, EngineError, LoadEvent, StartLag, Summary};
-pub use histogram::{Class, Histogram, Latencies, Latency, Series};
+pub use engine::{
+    Aborted, Engine, EngineConfig, EngineError, GeneratorLoad, LoadEvent, Summary, keep_ctrl_c,
+};
+pub use histogram::{Class, CoarseHistogram, Ending, Histogram, Latencies, Latency, Series, Slot, Timeline};
 pub use ledger::{Outcome, RequestRecord, Verb};
-pub use object::Setting;
 pub use operation::{Kind, Operation};
 pub use preparation::{Preparation, Prepared};
+pub use replay::{BrokenLine, Replay, ReplayError};
 pub use request::{Read, Reply, Request};
-pub use schedule::{Arrival, Schedule};
+pub use setting::{Namespaces, Setting};
+pub use schedule::{Arrival, ParseShardError, Schedule, Shard};
+pub use watchers::{WatchCounts, WatchEvent, WatchRecord, Watching};

@@ -15,7 +15,7 @@ use std::{fmt, time::Duration, vec};
 
 use spangate_scenario::model::{
     CreateOperation, DeleteOperation, GetOperation, KubectlStep, ListOperation, MixEntry, PatchOperation,
-    UpdateOperation, WatchOperation,
+    PutOperation, Resource, Scope, UpdateOperation, WatchListOperation, WatchOperation,
 };
 
 use crate::{Arrival, Setting, request::Reply, request::Request};
@@ -29,16 +29,22 @@ pub enum Kind<'a> {
     Get(&'a GetOperation),
     /// Reads a collection.
     List(&'a ListOperation),
+    /// Reads a collection as a stream.
+    WatchList(&'a WatchListOperation),
     /// Watches a collection.
     Watch(&'a WatchOperation),
-    /// Replaces an object.
+    /// Replaces an object that it reads first.
     Update(&'a UpdateOperation),
+    /// Replaces an object.
+    Put(&'a PutOperation),
     /// Patches an object.
     Patch(&'a PatchOperation),
     /// Server-side apply.
     Apply(&'a CreateOperation),
     /// Deletes an object.
     Delete(&'a DeleteOperation),
+    /// Creates an object and deletes it again.
+    PostDelete(&'a CreateOperation),
     /// Deletes a collection.
     DeleteCollection(&'a DeleteOperation),
     /// A sequence of kubectl commands.
@@ -69,13 +75,41 @@ impl<'a> Kind<'a> {
         create
             .or_else(|| entry.get.as_ref().map(Self::Get))
             .or_else(|| entry.list.as_ref().map(Self::List))
+            .or_else(|| entry.watch_list.as_ref().map(Self::WatchList))
             .or_else(|| entry.watch.as_ref().map(Self::Watch))
             .or_else(|| entry.update.as_ref().map(Self::Update))
+            .or_else(|| entry.put.as_ref().map(Self::Put))
             .or_else(|| entry.patch.as_ref().map(Self::Patch))
             .or_else(|| entry.apply.as_ref().map(Self::Apply))
             .or_else(|| entry.delete.as_ref().map(Self::Delete))
+            .or_else(|| entry.post_delete.as_ref().map(Self::PostDelete))
             .or_else(|| entry.delete_collection.as_ref().map(Self::DeleteCollection))
             .or_else(|| entry.kubectl.as_deref().filter(|steps| !steps.is_empty()).map(Self::Kubectl))
+    }
+
+    /// The resource that it works on; that of a kubectl sequence depends on its commands.
+    pub fn resource(self) -> Option<Resource> {
+        Some(match self {
+            Self::Create(operation) | Self::Apply(operation) | Self::PostDelete(operation) => operation.resource,
+            Self::Get(operation) => operation.resource,
+            Self::List(operation) => operation.resource,
+            Self::WatchList(operation) => operation.resource,
+            Self::Watch(operation) => operation.resource,
+            Self::Update(operation) => operation.resource,
+            Self::Put(operation) => operation.resource,
+            Self::Patch(operation) => operation.resource,
+            Self::Delete(operation) | Self::DeleteCollection(operation) => operation.resource,
+            Self::Kubectl(_) => return None,
+        })
+    }
+
+    /// Where it reads.
+    pub fn scope(self) -> Scope {
+        match self {
+            Self::List(list) => list.scope,
+            Self::WatchList(list) => list.scope,
+            _ => Scope::Namespace,
+        }
     }
 
     /// How long the operation takes by intent, beside what the server needs: watches are held open.
@@ -95,18 +129,22 @@ impl Operation {
         match kind {
             Kind::Create(create) => Self::one(create::post(create, arrival, setting)),
             Kind::Get(get) => Self::one(read::get(get, arrival, setting)),
-            Kind::List(list) => Self(Box::new(read::Pages::list(list, setting))),
-            Kind::Watch(watch) => Self::one(watch::request(watch, setting)),
+            Kind::List(list) => Self(Box::new(read::Pages::list(list, arrival, setting))),
+            Kind::WatchList(list) => Self::one(watch::list(list, arrival, setting)),
+            Kind::Watch(watch) => Self::one(watch::request(watch, arrival, setting)),
             Kind::Update(update) => Self(Box::new(update::Update::new(update, arrival, setting))),
+            Kind::Put(put) => Self::one(update::put(put, arrival, setting)),
             Kind::Patch(patch) => Self::one(patch::request(patch, arrival, setting)),
             Kind::Apply(apply) => Self::one(create::apply(apply, arrival, setting)),
             Kind::Delete(delete) => Self::one(delete::object(delete, arrival, setting)),
+            Kind::PostDelete(create) => Self(Box::new(create::PostDelete::new(create, arrival, setting))),
             Kind::DeleteCollection(delete) => Self::one(delete::collection(delete, arrival, setting)),
             Kind::Kubectl(steps) => Self(Box::new(kubectl::Sequence::new(steps, arrival, setting))),
         }
     }
 
-    fn one(request: Request) -> Self {
+    /// One request.
+    pub(crate) fn one(request: Request) -> Self {
         Self(Box::new(Fixed::new(vec![request])))
     }
 

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::Value;
+use spangate_scenario::model::Encoding;
 
-use crate::{Verb, target::Target};
+use crate::{Verb, object::Body, target::Target};
 
 /// One request, complete but for its `traceparent`.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,9 @@ pub enum Read {
     Keep,
     /// As a stream of watch events, closed by the client after the first `DELETED`.
     UntilDeleted,
+    /// As a stream of watch events, closed by the client when the initial ones are through: after the bookmark
+    /// with the annotation `k8s.io/initial-events-end: "true"`.
+    UntilListed,
 }
 
 /// The answer to a request, as far as the next step of an operation needs it.
@@ -78,6 +82,14 @@ impl Request {
         self.content_type = Some(content_type);
         self.body = value.to_string().into();
         self
+    }
+
+    /// With `object` as its body and its answer, in `encoding`.
+    pub(crate) fn object(mut self, object: &Body, encoding: Encoding) -> Self {
+        let (content_type, body) = object.encode(encoding);
+        self.content_type = Some(content_type);
+        self.body = body;
+        self.accept(content_type)
     }
 
     /// With this `accept` header.

@@ -27,6 +27,11 @@ impl Target {
         Self { resource: resource.plural(), base, ..Self::path("") }
     }
 
+    /// The objects of `resource` in all namespaces.
+    pub(crate) fn everywhere(resource: Resource) -> Self {
+        Self { resource: resource.plural(), base: prefix(resource).to_owned(), ..Self::path("") }
+    }
+
     /// A path that names no resource of the load: discovery, and what the engine does for itself.
     pub(crate) fn path(path: &str) -> Self {
         Self { resource: "", subresource: None, name: None, base: path.to_owned(), query: BTreeMap::new() }
@@ -109,6 +114,7 @@ mod tests {
         assert_eq!(pods.to_string(), "/api/v1/namespaces/ns/pods");
         let scale = Target::collection("ns", Resource::Deployments).named("web").subresource("scale");
         assert_eq!(scale.to_string(), "/apis/apps/v1/namespaces/ns/deployments/web/scale");
+        assert_eq!(Target::everywhere(Resource::Deployments).to_string(), "/apis/apps/v1/deployments");
         assert_eq!(Target::path("/apis").query("timeout", "32s").to_string(), "/apis?timeout=32s");
     }
 

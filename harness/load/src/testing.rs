@@ -57,6 +57,7 @@ pub(crate) fn record(outcome: Outcome) -> RequestRecord {
         ended: UnixNanos(0),
         outcome,
         audit_id: None,
+        retry_after: None,
         received_bytes: 0,
     }
 }

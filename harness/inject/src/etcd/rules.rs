@@ -9,12 +9,14 @@ use std::{
 };
 
 use http::HeaderMap;
-use spangate_scenario::model::{EtcdFault, GrpcStatus, HeldSide};
+use spangate_scenario::{
+    delay::DelaySampler,
+    model::{EtcdFault, GrpcStatus, HeldSide},
+};
 
 use super::{EtcdProxyError, key::first_key};
 use crate::{
     chance::{Chance, derive_seed},
-    delay::DelaySampler,
     gate::{self, Gate},
     ledger::Target,
     note::{Note, Recorder, trace_context},

@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
-use spangate_scenario::model::{AdmissionOperation, WebhookAnswer, WebhookFault};
+use spangate_scenario::{
+    delay::DelaySampler,
+    model::{AdmissionOperation, WebhookAnswer, WebhookFault},
+};
 
 use super::{WebhookError, review::Request};
 use crate::{
     chance::{Chance, derive_seed},
-    delay::DelaySampler,
     gate,
 };
 

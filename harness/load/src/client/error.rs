@@ -34,6 +34,15 @@ pub enum ClientError {
     /// A host that cannot stand in a certificate.
     #[error("{0:?} is neither a host name nor an address")]
     Host(String),
+    /// A name or a token that cannot be sent.
+    #[error("{user:?}, its groups or its token cannot stand in a header: leave control characters out")]
+    Header {
+        /// The user.
+        user: String,
+        /// What is wrong.
+        #[source]
+        source: Arc<http::header::InvalidHeaderValue>,
+    },
     /// TCP or TLS failed.
     #[error("cannot connect to {endpoint}")]
     Connect {
@@ -57,15 +66,30 @@ pub enum ClientError {
         /// Where.
         endpoint: String,
     },
-    /// HTTP/2 failed at its start.
-    #[error("cannot start HTTP/2 with {endpoint}")]
-    Handshake {
+    /// The connection cannot be used, or the request failed on it.
+    #[error("the HTTP/2 connection or stream failed")]
+    Http2(#[source] Arc<h2::Error>),
+    /// The connection cannot be used, or the request failed on it.
+    #[error("the HTTP/1.1 connection failed")]
+    Http1(#[source] Arc<hyper::Error>),
+    /// The server closes connections as soon as they are open.
+    #[error("{endpoint} closes connections before a request can be sent")]
+    Closed {
         /// Where.
         endpoint: String,
-        /// Why.
-        #[source]
-        source: Arc<hyper::Error>,
     },
+}
+
+// === impl ClientError ===
+
+impl ClientError {
+    pub(super) fn http2(error: h2::Error) -> Self {
+        Self::Http2(Arc::new(error))
+    }
+
+    pub(super) fn http1(error: hyper::Error) -> Self {
+        Self::Http1(Arc::new(error))
+    }
 }
 
 /// An error and its causes in one line.

@@ -1,190 +1,98 @@
-//! Makes what the load needs, and removes what it made.
+//! Requests of the administrator that are not part of the load: they make what it needs, and remove it.
+//!
+//! They carry an unsampled `traceparent`, so that they leave no spans in the capture.
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
 use http::{Method, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use spangate_scenario::model::Resource;
 use spangate_trace::TraceContext;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    EngineError, LoadEvent, Site,
+    EngineError, Site,
     exchange::{Progress, exchange},
 };
 use crate::{
-    Preparation, Verb,
-    object::{MANAGED_BY, Object},
-    preparation::{Prepared, SIZE},
+    Verb,
     request::{JSON, Read, Reply, Request},
     seed::{Purpose, ids},
     target::Target,
 };
 
-/// Objects that are made at a time.
-const PARALLEL: usize = 32;
 /// Time for one request.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a request is tried again that a cluster refuses while it is not ready yet.
+/// How long something is waited for, or tried again, that a cluster refuses while it is not ready yet.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Name of the role and its binding.
-const ROLE: &str = "spangate-load";
+/// Objects that one request deletes: the API server deletes them one after the other, and ends every request
+/// after a minute.
+const PAGE: u32 = 500;
 
-const RESOURCES: [Resource; 4] =
-    [Resource::Configmaps, Resource::Pods, Resource::Deployments, Resource::Events];
-
-/// Makes the namespace, the rights and the objects.
-pub(super) async fn prepare(
-    site: &Site,
-    preparation: &Preparation,
-    owns_namespace: &AtomicBool,
-) -> Result<(), EngineError> {
-    let admin = Admin::new(site, Purpose::Prepare);
-    if admin.namespace().await? {
-        owns_namespace.store(true, Ordering::Relaxed);
-    } else {
-        // What an earlier run left there would collide with what this one makes.
-        admin.remove(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1)).await?;
-    }
-    if preparation.unprivileged {
-        admin.grant().await?;
-    }
-    let total = preparation.objects.len();
-    let mut made =
-        stream::iter(&preparation.objects).map(|object| admin.make(object)).buffer_unordered(PARALLEL);
-    let mut done = 0;
-    while made.try_next().await?.is_some() {
-        done += 1;
-        // A caller who has gone away does not stop the work.
-        let _ = site.events.send(LoadEvent::Prepared { done, total });
-    }
-    Ok(())
-}
-
-/// Removes what the run made; tries everything, and gives the first error.
-pub(super) async fn cleanup(
-    site: &Site,
-    preparation: &Preparation,
-    owns_namespace: &AtomicBool,
-) -> Result<(), EngineError> {
-    let admin = Admin::new(site, Purpose::Cleanup);
-    let mut result = admin.remove(&site.setting.selector()).await;
-    if preparation.unprivileged {
-        for path in [admin.rbac("rolebindings"), admin.rbac("roles")] {
-            let removed = admin.delete(&format!("{path}/{ROLE}")).await;
-            result = result.and(removed);
-        }
-    }
-    if owns_namespace.swap(false, Ordering::Relaxed) {
-        let removed = admin.delete(&format!("/api/v1/namespaces/{}", site.setting.namespace)).await;
-        result = result.and(removed);
-    }
-    result
-}
-
-/// Sends requests that are not part of the load.
-struct Admin<'a> {
-    site: &'a Site,
+/// Sends requests as the administrator.
+pub(super) struct Admin<'a> {
+    pub(super) site: &'a Site,
     purpose: Purpose,
     sent: AtomicU64,
 }
 
+/// Time that is left for something to come true.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience(Instant);
+
 // === impl Admin ===
 
 impl<'a> Admin<'a> {
-    fn new(site: &'a Site, purpose: Purpose) -> Self {
+    pub(super) fn new(site: &'a Site, purpose: Purpose) -> Self {
         Self { site, purpose, sent: AtomicU64::new(0) }
     }
 
-    /// Makes the namespace; false if it was there.
-    async fn namespace(&self) -> Result<bool, EngineError> {
-        let name = &self.site.setting.namespace;
-        let body = json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": name, "labels": self.site.setting.labels()},
-        });
-        let path = "/api/v1/namespaces";
-        if self.post(path, &body).await?.status != StatusCode::CONFLICT {
-            return Ok(true);
+    /// Reads an object; nothing if there is none.
+    pub(super) async fn find(&self, path: &str) -> Result<Option<Value>, EngineError> {
+        let request = Request::new(Verb::Get, Method::GET, Target::path(path)).read(Read::Keep);
+        match self.call(&request).await {
+            Err(EngineError::Refused { status: 404, .. }) => Ok(None),
+            answer => Ok(answer?.object()),
         }
-        let found = self.call(&get(&format!("{path}/{name}"))).await?.object().unwrap_or_default();
-        if found["status"]["phase"] == "Terminating" {
-            return Err(EngineError::Terminating(name.clone()));
-        }
-        Ok(false)
     }
 
-    /// Gives the unprivileged user what the operations need, and waits until RBAC knows.
-    async fn grant(&self) -> Result<(), EngineError> {
-        let user = &self.site.unprivileged_user;
-        let namespace = &self.site.setting.namespace;
-        let metadata = json!({"name": ROLE, "namespace": namespace, "labels": self.site.setting.labels()});
-        let verbs = ["create", "get", "list", "watch", "update", "patch", "delete", "deletecollection"];
-        let role = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata,
-            "rules": [
-                {"apiGroups": [""], "resources": ["configmaps", "pods", "events"], "verbs": verbs},
-                {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"], "verbs": verbs},
-            ],
-        });
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ROLE},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-        });
-        self.post(&self.rbac("roles"), &role).await?;
-        self.post(&self.rbac("rolebindings"), &binding).await?;
-        let review = json!({
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-            "spec": {
-                "user": user,
-                "resourceAttributes": {"namespace": namespace, "verb": "create", "resource": "configmaps"},
-            },
-        });
-        let deadline = Instant::now() + PATIENCE;
+    /// Makes an object; `Conflict` if it is there already.
+    pub(super) async fn create(&self, path: &str, object: &Value) -> Result<Created, EngineError> {
+        let request = Request::new(Verb::Create, Method::POST, Target::path(path)).body(JSON, object);
+        self.send(&request).await
+    }
+
+    /// Makes an object, or makes one that is there to be so.
+    pub(super) async fn apply(&self, path: &str, object: &Value) -> Result<(), EngineError> {
+        let target = Target::path(path).query("fieldManager", "spangate").query("force", "true");
+        let request =
+            Request::new(Verb::Apply, Method::PATCH, target).body("application/apply-patch+yaml", object);
+        self.send(&request).await.map(drop)
+    }
+
+    /// Sends a request that makes something, again and again while a young cluster refuses it: a service account
+    /// that has not been made yet is a 403, an API server that is not ready a 429 or a 5xx.
+    pub(super) async fn send(&self, request: &Request) -> Result<Created, EngineError> {
+        let request = request.clone().read(Read::Keep);
+        let patience = Patience::new();
         loop {
-            let request = post("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review);
-            let answer = self.call(&request).await?.object().unwrap_or_default();
-            if answer["status"]["allowed"] == true {
-                return Ok(());
+            match self.call(&request).await {
+                Err(EngineError::Refused { status: 409, .. }) => return Ok(Created::Conflict),
+                Err(EngineError::Refused { status: 403 | 429 | 500.., .. }) if patience.wait().await => {}
+                answer => return Ok(Created::New(answer?.object().unwrap_or_default())),
             }
-            if Instant::now() >= deadline {
-                return Err(EngineError::NoRights { user: user.clone(), namespace: namespace.clone() });
-            }
-            sleep(PAUSE).await;
         }
-    }
-
-    /// Makes one object.
-    async fn make(&self, prepared: &Prepared) -> Result<(), EngineError> {
-        let Prepared { resource, name, labels } = prepared;
-        let body = self.site.setting.body(&Object { resource: *resource, name, size: SIZE, labels });
-        let path = self.site.setting.collection(*resource).to_string();
-        let reply = self.post(&path, &body).await?;
-        if reply.status.is_success() { Ok(()) } else { Err(refused(&post(&path, &body), &reply)) }
-    }
-
-    /// Removes the objects of `selector`.
-    async fn remove(&self, selector: &str) -> Result<(), EngineError> {
-        let mut result = Ok(());
-        for resource in RESOURCES {
-            let target = self.site.setting.collection(resource).query("labelSelector", selector);
-            let removed = self.delete(&target.to_string()).await;
-            result = result.and(removed);
-        }
-        result
     }
 
     /// Deletes what may be gone already.
-    async fn delete(&self, path: &str) -> Result<(), EngineError> {
+    pub(super) async fn delete(&self, path: &str) -> Result<(), EngineError> {
         let request = Request::new(Verb::Delete, Method::DELETE, Target::path(path)).read(Read::Keep);
         match self.call(&request).await {
             Err(EngineError::Refused { status: 404, .. }) => Ok(()),
@@ -192,39 +100,48 @@ impl<'a> Admin<'a> {
         }
     }
 
-    /// The collection of a kind of RBAC object.
-    fn rbac(&self, kind: &str) -> String {
-        format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{kind}", self.site.setting.namespace)
-    }
+    /// Deletes the objects of a collection that `selector` selects.
+    pub(super) async fn delete_all(&self, path: &str, selector: &str) -> Result<(), EngineError> {
+        #[derive(Deserialize)]
+        struct List {
+            metadata: Metadata,
+        }
 
-    /// Makes an object that may be there already.
-    ///
-    /// Tries again while a young cluster refuses: a service account that has not been made yet is a 403, an
-    /// API server that is not ready a 429 or a 5xx.
-    async fn post(&self, path: &str, body: &Value) -> Result<Reply, EngineError> {
-        let request = post(path, body);
-        let deadline = Instant::now() + PATIENCE;
+        #[derive(Deserialize)]
+        struct Metadata {
+            #[serde(default, rename = "continue")]
+            token: String,
+        }
+
+        let mut token = None;
         loop {
-            match self.call(&request).await {
-                Err(EngineError::Refused { status: 409, .. }) => {
-                    return Ok(Reply { status: StatusCode::CONFLICT, body: Bytes::new() });
-                }
-                Err(EngineError::Refused { status: 403 | 429 | 500.., .. }) if Instant::now() < deadline => {
-                    sleep(PAUSE).await;
-                }
-                result => return result,
+            let target = Target::path(path)
+                .query("labelSelector", selector)
+                .query("limit", PAGE.to_string())
+                .query_some("continue", token);
+            let request = Request::new(Verb::DeleteCollection, Method::DELETE, target).read(Read::Keep);
+            let reply = match self.call(&request).await {
+                // The collection itself is not there: its namespace or its definition has gone.
+                Err(EngineError::Refused { status: 404, .. }) => return Ok(()),
+                answer => answer?,
+            };
+            // What is answered is the page that was deleted.
+            token = serde_json::from_slice::<List>(&reply.body).ok().map(|list| list.metadata.token);
+            if token.as_deref().is_none_or(str::is_empty) {
+                return Ok(());
             }
         }
     }
 
-    /// Sends one request as the administrator.
+    /// Sends one request; what is not a success is an error.
     async fn call(&self, request: &Request) -> Result<Reply, EngineError> {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let (trace_id, span_id) = ids(self.site.schedule.seed, self.purpose, number, 0);
-        let context = TraceContext::unsampled(trace_id, span_id);
+        let context = Some(TraceContext::unsampled(trace_id, span_id));
         let unanswered = |reason| EngineError::Unanswered { what: what(request), reason };
         let mut progress = Progress::default();
-        let exchanged = exchange(&self.site.admin, &self.site.clock, request, Some(context), &mut progress);
+        let client = self.site.senders.admin();
+        let exchanged = exchange(client, &self.site.clock, request, context, &[], &mut progress);
         let reply = timeout(CALL_TIMEOUT, exchanged)
             .await
             .map_err(|_| unanswered(format!("nothing within {}s", CALL_TIMEOUT.as_secs())))?
@@ -233,23 +150,63 @@ impl<'a> Admin<'a> {
     }
 }
 
-fn get(path: &str) -> Request {
-    Request::new(Verb::Get, Method::GET, Target::path(path)).read(Read::Keep)
+/// What became of an object that was to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Created {
+    /// It is there now, and looks like this.
+    New(Value),
+    /// There was one of this name.
+    Conflict,
 }
 
-fn post(path: &str, body: &Value) -> Request {
-    Request::new(Verb::Create, Method::POST, Target::path(path)).body(JSON, body).read(Read::Keep)
+// === impl Patience ===
+
+impl Patience {
+    /// As much as there is.
+    pub(super) fn new() -> Self {
+        Self::of(PATIENCE)
+    }
+
+    pub(super) fn of(patience: Duration) -> Self {
+        Self(Instant::now() + patience)
+    }
+
+    /// Waits a little; false when there is no time left.
+    pub(super) async fn wait(self) -> bool {
+        let left = Instant::now() < self.0;
+        if left {
+            sleep(PAUSE).await;
+        }
+        left
+    }
+}
+
+/// Whether an object has the label of what Spangate makes.
+pub(super) fn is_ours(object: &Value) -> bool {
+    let (label, value) = crate::object::MANAGED_BY;
+    object["metadata"]["labels"][label] == value
+}
+
+/// Metadata of something that the run makes.
+pub(super) fn metadata(site: &Site, name: &str) -> Value {
+    json!({"name": name, "labels": site.setting.labels()})
 }
 
 fn what(request: &Request) -> String {
     format!("{} {}", request.method, request.target)
 }
 
-fn refused(request: &Request, reply: &Reply) -> EngineError {
+pub(super) fn refused(request: &Request, reply: &Reply) -> EngineError {
     // Kubernetes answers with a `Status`; what stands before it may answer with anything.
     let message = serde_json::from_slice::<BTreeMap<String, Value>>(&reply.body)
         .ok()
         .and_then(|status| status.get("message")?.as_str().map(str::to_owned))
         .unwrap_or_else(|| String::from_utf8_lossy(&reply.body).chars().take(200).collect());
     EngineError::Refused { what: what(request), status: reply.status.as_u16(), message }
+}
+
+/// The refusal of an object that is there already.
+pub(super) fn conflict(request: &Request) -> EngineError {
+    let body = Bytes::from_static(b"there is one of this name, which Spangate did not make");
+    refused(request, &Reply { status: StatusCode::CONFLICT, body })
 }

@@ -1,22 +1,21 @@
 //! One request and its answer.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use spangate_trace::{Clock, TraceContext, UnixNanos};
 
 use crate::{
     Client,
-    client::chain,
+    client::{Body, ClientError, chain},
+    initial::InitialEvents,
     request::{Read, Reply, Request},
 };
 
-/// The `user-agent` of every request, in the form of kubectl's.
-pub(super) const AGENT: &str = concat!("kubectl/v1.37.2 (linux/amd64) spangate/", env!("CARGO_PKG_VERSION"));
-
 /// Response header with the audit id of a request (`apiserver/pkg/apis/audit`).
 const AUDIT_ID: &str = "audit-id";
+
+/// The `traceparent` header.
+const TRACEPARENT: HeaderName = HeaderName::from_static(TraceContext::HEADER);
 
 /// What is known of a request so far. It outlives an exchange that is given up.
 #[derive(Debug, Default)]
@@ -24,6 +23,8 @@ pub(super) struct Progress {
     /// When it was handed to the connection.
     pub(super) started: Option<UnixNanos>,
     pub(super) audit_id: Option<String>,
+    /// Seconds of the `Retry-After` header.
+    pub(super) retry_after: Option<u32>,
     /// Bytes of the body.
     pub(super) received: u64,
 }
@@ -35,51 +36,62 @@ pub(super) async fn exchange(
     clock: &Clock,
     request: &Request,
     context: Option<TraceContext>,
+    further: &[(HeaderName, HeaderValue)],
     progress: &mut Progress,
 ) -> Result<Reply, String> {
-    let head = head(client, request, context).map_err(|error| chain(&error))?;
-    let mut connection = client.connection().await.map_err(|error| chain(&error))?;
+    let head = head(client, request, context, further).map_err(|error| chain(&error))?;
+    let connection = client.connection().await.map_err(|error| chain(&error))?;
     progress.started = Some(clock.now());
     let response = connection.send(head).await.map_err(|error| chain(&error))?;
     let status = response.status();
     progress.audit_id = audit_id(response.headers());
-    let body = read(response.into_body(), request.read, progress).await.map_err(|error| chain(&error))?;
+    progress.retry_after = retry_after(response.headers());
+    let body = read(response.into_body(), request, progress).await.map_err(|error| chain(&error))?;
     Ok(Reply { status, body })
 }
 
-fn head(
+/// `request` with all its headers, as `client` sends it.
+pub(crate) fn head(
     client: &Client,
     request: &Request,
     context: Option<TraceContext>,
-) -> Result<http::Request<Full<Bytes>>, http::Error> {
-    let mut builder = http::Request::builder()
-        .method(&request.method)
-        .uri(format!("https://{}{}", client.endpoint(), request.target))
-        .header(ACCEPT, request.accept)
-        .header(USER_AGENT, AGENT);
+    further: &[(HeaderName, HeaderValue)],
+) -> Result<http::Request<Bytes>, http::Error> {
+    let mut head = client.request(&request.method, &request.target, request.body.clone())?;
+    let headers = head.headers_mut();
+    headers.insert(ACCEPT, HeaderValue::from_static(request.accept));
     if let Some(content_type) = request.content_type {
-        builder = builder.header(CONTENT_TYPE, content_type);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     if let Some(context) = context {
-        builder = builder.header(TraceContext::HEADER, context.to_string());
+        headers.insert(TRACEPARENT, HeaderValue::try_from(context.to_string())?);
     }
-    builder.body(Full::new(request.body.clone()))
+    for (name, value) in further {
+        headers.append(name, value.clone());
+    }
+    Ok(head)
 }
 
-fn audit_id(headers: &HeaderMap<HeaderValue>) -> Option<String> {
+pub(crate) fn audit_id(headers: &HeaderMap<HeaderValue>) -> Option<String> {
     headers.get(AUDIT_ID)?.to_str().ok().map(str::to_owned)
 }
 
-async fn read(mut body: Incoming, how: Read, progress: &mut Progress) -> Result<Bytes, hyper::Error> {
+/// Kubernetes gives seconds (`retryAfter` of `k8s.io/apiserver/pkg/server/filters`); a date is left aside.
+fn retry_after(headers: &HeaderMap<HeaderValue>) -> Option<u32> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+async fn read(mut body: Body, request: &Request, progress: &mut Progress) -> Result<Bytes, ClientError> {
     let mut kept = BytesMut::new();
     let mut lines = Lines::default();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+    let mut initial = InitialEvents::new(request.accept);
+    while let Some(data) = body.chunk().await.transpose()? {
         progress.received += data.len() as u64;
-        match how {
+        match request.read {
             Read::Keep => kept.extend_from_slice(&data),
             Read::UntilDeleted if lines.deleted(&data) => break,
-            Read::UntilDeleted | Read::Discard => {}
+            Read::UntilListed if initial.end(&data) => break,
+            Read::UntilDeleted | Read::UntilListed | Read::Discard => {}
         }
     }
     Ok(kept.freeze())

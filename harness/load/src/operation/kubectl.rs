@@ -29,7 +29,7 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// The commands `steps` as `arrival` runs them.
     pub(crate) fn new(steps: &[KubectlStep], arrival: &Arrival, setting: &Setting) -> Self {
-        let commands: Vec<_> = commands(steps, arrival, setting.objects)
+        let commands: Vec<_> = commands(steps, arrival.number)
             .iter()
             .map(|command| steps::of(command, arrival, setting))
             .collect();

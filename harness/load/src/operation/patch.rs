@@ -4,13 +4,12 @@ use http::Method;
 use serde_json::{Value, json};
 use spangate_scenario::model::{PatchOperation, PatchType};
 
-use crate::{Arrival, Setting, Verb, object, object::REVISION, request::Request};
+use crate::{Arrival, Setting, Verb, object::REVISION, request::Request};
 
 /// PATCH of one of the prepared objects.
 pub(crate) fn request(patch: &PatchOperation, arrival: &Arrival, setting: &Setting) -> Request {
-    let name = object::pool(arrival.choose(patch.objects.unwrap_or(setting.objects)));
     let (content_type, body) = body(patch.patch_type, &arrival.number.to_string());
-    let target = setting.collection(patch.resource).named(name);
+    let target = setting.chosen(patch.resource, patch.objects, arrival);
     Request::new(Verb::Patch, Method::PATCH, target).body(content_type, &body)
 }
 

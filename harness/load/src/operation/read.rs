@@ -1,23 +1,24 @@
 //! `get` and `list`.
 
+use bytes::Bytes;
 use http::Method;
 use serde::Deserialize;
 use spangate_scenario::model::{GetOperation, ListOperation};
 
 use super::Steps;
 use crate::{
-    Arrival, Setting, Verb, object,
-    request::{JSON, Read, Reply, Request},
+    Arrival, Setting, Verb, protobuf,
+    protobuf::PROTOBUF,
+    request::{Read, Reply, Request},
     target::Target,
 };
 
 /// GET of one of the prepared objects.
 pub(crate) fn get(get: &GetOperation, arrival: &Arrival, setting: &Setting) -> Request {
     let target = setting
-        .collection(get.resource)
-        .named(object::pool(arrival.choose(setting.objects)))
+        .chosen(get.resource, None, arrival)
         .query_some("resourceVersion", get.resource_version.as_deref());
-    Request::new(Verb::Get, Method::GET, target)
+    Request::new(Verb::Get, Method::GET, target).accept(setting.accept(get.resource))
 }
 
 /// GET of a collection, page after page.
@@ -47,12 +48,14 @@ struct PageMetadata {
 
 impl Pages {
     /// The pages of a `list`.
-    pub(crate) fn list(list: &ListOperation, setting: &Setting) -> Self {
+    pub(crate) fn list(list: &ListOperation, arrival: &Arrival, setting: &Setting) -> Self {
         let every = setting
-            .collection(list.resource)
+            .scoped(list.resource, list.scope, arrival)
             .query_some("limit", list.limit.map(|limit| limit.to_string()))
-            .query_some("labelSelector", list.label_selector.as_deref());
-        Self { resource_version: list.resource_version.clone(), ..Self::of(every, JSON) }
+            .query_some("labelSelector", list.label_selector.as_deref())
+            .query_some("fieldSelector", list.field_selector.as_deref());
+        let accept = setting.accept(list.resource);
+        Self { resource_version: list.resource_version.clone(), ..Self::of(every, accept) }
     }
 
     /// The pages of `every`, which says how large they are.
@@ -67,6 +70,14 @@ impl Pages {
         let read = if self.paged { Read::Keep } else { Read::Discard };
         Request::new(Verb::List, Method::GET, target).accept(self.accept).read(read)
     }
+
+    /// The token of the next page; empty if there is none.
+    fn token(&self, body: &Bytes) -> Option<String> {
+        match self.accept {
+            PROTOBUF => protobuf::continue_token(body),
+            _ => Some(serde_json::from_slice::<Page>(body).ok()?.metadata.token),
+        }
+    }
 }
 
 impl Steps for Pages {
@@ -75,28 +86,54 @@ impl Steps for Pages {
         if !reply.status.is_success() {
             return None;
         }
-        let page: Page = serde_json::from_slice(&reply.body).ok()?;
-        (!page.metadata.token.is_empty()).then(|| self.page(false, Some(page.metadata.token)))
+        let token = self.token(&reply.body)?;
+        (!token.is_empty()).then(|| self.page(false, Some(token)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spangate_scenario::model::{Resource, Scope};
+    use spangate_scenario::model::{Encoding, Resource, Scope};
 
     use super::*;
-    use crate::testing::{reply, setting};
+    use crate::testing::{arrival, reply, setting};
 
-    fn list(limit: Option<u32>) -> Pages {
-        let list = ListOperation {
+    fn operation(limit: Option<u32>) -> ListOperation {
+        ListOperation {
             resource: Resource::Pods,
             resource_version: Some("0".to_owned()),
             limit,
             label_selector: Some("a=b".to_owned()),
             field_selector: None,
             scope: Scope::Namespace,
-        };
-        Pages::list(&list, &setting())
+        }
+    }
+
+    fn list(limit: Option<u32>) -> Pages {
+        Pages::list(&operation(limit), &arrival(0), &setting())
+    }
+
+    #[test]
+    fn a_list_may_select_by_fields_and_over_all_namespaces() {
+        let field_selector = Some("status.phase=Pending".to_owned());
+        let list = ListOperation { field_selector, scope: Scope::Cluster, ..operation(None) };
+        assert_eq!(
+            Pages::list(&list, &arrival(0), &setting()).next(None).unwrap().target,
+            "/api/v1/pods?fieldSelector=status.phase%3DPending&labelSelector=a%3Db&resourceVersion=0"
+        );
+    }
+
+    #[test]
+    fn a_list_in_protobuf_goes_on_until_there_is_no_token() {
+        let mut setting = setting();
+        setting.encoding = Encoding::Protobuf;
+        let mut list = Pages::list(&operation(Some(2)), &arrival(0), &setting);
+        assert_eq!(list.next(None).unwrap().accept, PROTOBUF);
+        // Unknown { raw: PodList { metadata: { continue } } }.
+        let page = |raw: &'static str| reply(200, raw);
+        let second = list.next(Some(&page("k8s\0\x12\x05\x0a\x03\x1a\x01x"))).unwrap();
+        assert!(second.target.contains("continue=x&"), "{}", second.target);
+        assert_eq!(list.next(Some(&page("k8s\0\x12\x02\x0a\x00"))), None);
     }
 
     #[test]

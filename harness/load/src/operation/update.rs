@@ -1,15 +1,15 @@
-//! `update`: GET, then PUT with the resource version that was read.
+//! `update`: GET, then PUT with the resource version that was read; and `put`, a PUT without one.
 //!
 //! A conflict (409) is what it is: recorded, not tried again.
 
 use http::Method;
 use serde_json::json;
-use spangate_scenario::model::UpdateOperation;
+use spangate_scenario::model::{PutOperation, UpdateOperation};
 
 use super::Steps;
 use crate::{
-    Arrival, Setting, Verb, object,
-    object::REVISION,
+    Arrival, Setting, Verb,
+    object::{Object, REVISION},
     request::{JSON, Read, Reply, Request},
     target::Target,
 };
@@ -21,13 +21,28 @@ pub(crate) struct Update {
     put: bool,
 }
 
+/// PUT of one of the prepared objects, whatever is there. It has another payload each time.
+pub(crate) fn put(put: &PutOperation, arrival: &Arrival, setting: &Setting) -> Request {
+    let PutOperation { resource, size, objects } = put;
+    let (namespace, name) = setting.choose(*resource, *objects, arrival);
+    let body = setting.body(&Object {
+        resource: *resource,
+        namespace,
+        name: &name,
+        sizes: size,
+        labels: setting.pool_labels(*resource),
+        revision: Some(arrival.number),
+    });
+    let target = Target::collection(namespace, *resource).named(&name);
+    Request::new(Verb::Update, Method::PUT, target).object(&body, setting.encoding)
+}
+
 // === impl Update ===
 
 impl Update {
     /// Replaces the object that `arrival` chooses.
     pub(crate) fn new(update: &UpdateOperation, arrival: &Arrival, setting: &Setting) -> Self {
-        let name = object::pool(arrival.choose(update.objects.unwrap_or(setting.objects)));
-        let target = setting.collection(update.resource).named(name);
+        let target = setting.chosen(update.resource, update.objects, arrival);
         Self { target, revision: arrival.number.to_string(), put: false }
     }
 }
@@ -51,7 +66,7 @@ impl Steps for Update {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use spangate_scenario::model::Resource;
+    use spangate_scenario::model::{Encoding, Resource, Sizes};
 
     use super::*;
     use crate::testing::{arrival, reply, setting};
@@ -76,6 +91,25 @@ mod tests {
             })
         );
         assert_eq!(update.next(Some(&reply(409, "{}"))), None);
+    }
+
+    #[test]
+    fn a_put_has_no_version_and_another_payload_each_time() {
+        let operation =
+            PutOperation { resource: Resource::Configmaps, size: Sizes::default(), objects: Some(1) };
+        let requests = [1, 2].map(|number| put(&operation, &arrival(number), &setting()));
+        let [first, second] = requests.map(|request| {
+            assert_eq!(request.target, "/api/v1/namespaces/ns/configmaps/pool-0");
+            serde_json::from_slice::<Value>(&request.body).unwrap()
+        });
+        assert_eq!(
+            (&first["metadata"]["name"], &first["metadata"]["resourceVersion"]),
+            (&json!("pool-0"), &Value::Null)
+        );
+        assert_ne!(first["data"], second["data"]);
+        let mut setting = setting();
+        setting.encoding = Encoding::Protobuf;
+        assert!(put(&operation, &arrival(1), &setting).body.starts_with(b"k8s"));
     }
 
     #[test]

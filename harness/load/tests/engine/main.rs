@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
+mod operations;
+mod client;
 mod prepare;
 mod server;
 mod timing;
+mod watchers;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -43,6 +46,7 @@ impl Bench {
             unprivileged: server.user.clone(),
             load: load.clone(),
             schedule: schedule.clone(),
+            replay: None,
             clock,
             events: sender,
             run_label: "test-run".to_owned(),

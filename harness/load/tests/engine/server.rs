@@ -1,4 +1,4 @@
-//! An HTTPS/2 server in the process, with client certificates, that answers as the test says and keeps what
+//! An HTTPS server in the process, with client certificates, that answers as the test says and keeps what
 //! it was asked.
 
 use std::{
@@ -10,11 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, header::RETRY_AFTER};
 use http_body_util::{BodyExt, Collected, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
-    server::conn::http2,
+    server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -50,6 +50,8 @@ pub(crate) enum Answer {
     At(Instant, u16, String),
     /// A body that goes on and on after these pieces.
     Endless(Vec<&'static str>),
+    /// `429 Too Many Requests`, to be tried again after so many seconds.
+    TryAfter(u32),
     /// The connection breaks.
     Break,
     /// Nothing, ever.
@@ -110,10 +112,10 @@ impl Server {
         answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let pki = Pki::new();
-        let admin = pki.client("admin");
+        let (certificate, admin) = pki.client("admin");
         let shared = Arc::new(Shared {
             answer: Box::new(answer),
-            admin: CertificateDer::from_pem_slice(admin.certificate_pem.as_bytes()).unwrap(),
+            admin: certificate,
             seen: Mutex::default(),
             changed: Notify::new(),
         });
@@ -130,22 +132,35 @@ impl Server {
                 let (acceptor, shared) = (acceptor.clone(), Arc::clone(&accepted));
                 connections.spawn(async move {
                     let Ok(tls) = acceptor.accept(tcp).await else { return };
-                    let peer = &tls.get_ref().1.peer_certificates().unwrap()[0];
-                    let identity =
-                        if *peer == shared.admin { Identity::admin() } else { Identity::unprivileged() };
+                    let session = tls.get_ref().1;
+                    let identity = match session.peer_certificates() {
+                        Some([peer, ..]) if *peer == shared.admin => Identity::admin(),
+                        Some(_) => Identity::unprivileged(),
+                        None => Identity::new("nobody"),
+                    };
+                    let is_http2 = session.alpn_protocol() == Some(b"h2");
                     let broken = Arc::new(Notify::new());
                     let service = service_fn({
                         let broken = Arc::clone(&broken);
                         move |request| {
                             let (shared, broken) = (Arc::clone(&shared), Arc::clone(&broken));
+                            let identity = identity.clone();
                             async move { shared.serve(identity, request, &broken).await }
                         }
                     });
-                    let connection = http2::Builder::new(TokioExecutor::new())
-                        .max_concurrent_streams(options.streams)
-                        .serve_connection(TokioIo::new(tls), service);
+                    let tls = TokioIo::new(tls);
+                    let serve = async {
+                        if is_http2 {
+                            http2::Builder::new(TokioExecutor::new())
+                                .max_concurrent_streams(options.streams)
+                                .serve_connection(tls, service)
+                                .await
+                        } else {
+                            http1::Builder::new().serve_connection(tls, service).await
+                        }
+                    };
                     tokio::select! {
-                        _ = connection => {}
+                        _ = serve => {}
                         () = broken.notified() => {}
                     }
                 });
@@ -155,7 +170,7 @@ impl Server {
             endpoint: format!("https://127.0.0.1:{port}").parse().unwrap(),
             ca_pem: pki.ca_pem.clone(),
             admin,
-            user: pki.client("user"),
+            user: pki.client("user").1,
             shared,
             _tasks: tasks,
         }
@@ -210,6 +225,11 @@ impl Shared {
                 let body = StreamBody::new(pieces.chain(stream::pending()));
                 Ok(Response::new(BoxBody::new(body)))
             }
+            Answer::TryAfter(seconds) => {
+                let mut response = response(429, String::new());
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                Ok(response)
+            }
             Answer::Break => {
                 broken.notify_one();
                 std::future::pending().await
@@ -241,17 +261,14 @@ impl Pki {
         Self { ca_pem, issuer: Issuer::new(params, key) }
     }
 
-    fn client(&self, user: &str) -> ClientIdentity {
+    fn client(&self, user: &str) -> (CertificateDer<'static>, ClientIdentity) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, user);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        ClientIdentity {
-            user: user.to_owned(),
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-        }
+        let identity = ClientIdentity::certificate(user, certificate.pem(), key.serialize_pem());
+        (certificate.der().clone(), identity)
     }
 
     fn server(&self, h2: bool) -> ServerConfig {
@@ -262,6 +279,7 @@ impl Pki {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).unwrap()).unwrap();
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
             .build()
             .unwrap();
         let mut config = ServerConfig::builder_with_provider(provider)

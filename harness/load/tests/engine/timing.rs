@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spangate_load::{Class, Outcome, RequestRecord};
-use spangate_scenario::units;
+use spangate_load::{Ending, Histogram, Outcome, RequestRecord};
+use spangate_scenario::{
+    model::{ClientOptions, Protocol},
+    units,
+};
 
 use crate::{
     Bench, get, is_load, load,
@@ -91,8 +94,8 @@ async fn what_is_too_much_is_shed_and_accounted_for() {
     assert!(sent.iter().all(|record| record.outcome == Outcome::Timeout));
     assert!(sent.iter().all(|record| record.ended.since(record.intended) >= Duration::from_secs(2)));
     assert!(shed.iter().all(|record| record.sent.is_none() && record.target.ends_with("/pool-0")));
-    let classes: Vec<_> = summary.latencies.iter().map(|(series, _)| series.class).collect();
-    assert_eq!(classes, [Class::Timeout]);
+    let classes: Vec<_> = summary.latencies.iter().map(|(series, _)| series.ending).collect();
+    assert_eq!(classes, [Ending::Timeout]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,4 +129,75 @@ async fn a_broken_connection_fails_its_requests_and_is_opened_again() {
     assert!(requests.load(Ordering::Relaxed) <= 20, "a request was sent twice: {records:?}");
     assert_eq!(records[19].outcome, Outcome::Status(200), "{records:?}");
     assert!(records.iter().any(|record| matches!(&record.outcome, Outcome::Error(why) if !why.is_empty())));
+}
+
+/// 1000 arrivals in 4 seconds, of which the server does not answer for two, over five places.
+async fn stalled(client: ClientOptions) {
+    const STALL: Duration = Duration::from_secs(2);
+    const PLACES: usize = 5;
+    let begun = Arc::new(Mutex::new(None::<Instant>));
+    let first = Arc::clone(&begun);
+    let options = Options { h2: client.protocol == Protocol::Http2, ..Options::default() };
+    let server = server(options, move |seen| {
+        let from = *first.lock().unwrap().get_or_insert(seen.at) + Duration::from_secs(1);
+        let until = from + STALL;
+        let at = if (from..until).contains(&seen.at) { until } else { seen.at };
+        Answer::At(at, 200, String::new())
+    })
+    .await;
+    let mut load = load(1000, 4000, vec![get()]);
+    load.client = client;
+    let mut bench = Bench::new(server, &load);
+    bench.prepare().await.unwrap();
+    let (summary, records) = bench.run().await;
+    assert_eq!((summary.started, summary.requests, summary.errors), (1000, 1000, 0));
+
+    // What every arrival has to wait follows from its time and the end of the stall.
+    let from = bench.clock.at(begun.lock().unwrap().unwrap()) + Duration::from_secs(1);
+    let until = from + STALL;
+    let wait = |record: &RequestRecord| {
+        if record.intended >= from { until.since(record.intended) } else { Duration::ZERO }
+    };
+    let mut waits = Histogram::default();
+    records.iter().for_each(|record| waits.record(wait(record)));
+    let latency = summary.latencies.total(|_| true);
+    for percentile in [75.0, 90.0, 99.0] {
+        let (computed, found) = (waits.percentile(percentile).unwrap(), latency.response.percentile(percentile).unwrap());
+        // What came up in the stall is worked off after it, which takes a little.
+        let more = found.saturating_sub(computed);
+        assert!(found >= computed && more <= Duration::from_millis(250), "p{percentile}: {found:?}, not {computed:?}");
+    }
+    // The requests that were with the server when it stopped saw all of it, and no other saw any of it.
+    let long = records.iter().filter(|record| record.ended.since(record.started) >= STALL / 2).count();
+    assert_eq!(long, PLACES);
+    let service = latency.service.percentile(99.0).unwrap();
+    assert!(service <= Duration::from_millis(100), "the stall is in the service time: {service:?}");
+    assert!(latency.service.max().unwrap() >= STALL - Duration::from_millis(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_in_the_response_time_and_not_in_the_service_time() {
+    stalled(ClientOptions { connections: 1, streams: 5, ..ClientOptions::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stall_is_in_the_response_time_of_http1_and_not_in_its_service_time() {
+    stalled(ClientOptions { protocol: Protocol::Http1, connections: 5, ..ClientOptions::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_makes_no_sense_is_given_up_and_what_is_under_way_ends() {
+    const SERVICE: Duration = Duration::from_millis(100);
+    let server = server(Options::default(), |seen| Answer::At(seen.at + SERVICE, 503, String::new())).await;
+    let mut load = load(20_000, 100_000, vec![get()]);
+    load.abort_on =
+        vec![serde_json::from_value(serde_json::json!({"errors": "> 50%", "over": "500ms"})).unwrap()];
+    let mut bench = Bench::new(server, &load);
+    bench.prepare().await.unwrap();
+    let (summary, records) = bench.run().await;
+    let aborted = summary.aborted.as_ref().unwrap();
+    assert_eq!((aborted.rule.as_str(), aborted.observed.as_str()), ("errors > 50% over 500ms", "100.0%"));
+    assert!(aborted.at.get() >= Duration::from_millis(500) && aborted.n > 0, "{aborted:?}");
+    assert!(summary.not_started > 10_000 && summary.shed == 0, "{summary:?}");
+    assert!(records.iter().all(|record| record.outcome == Outcome::Status(503)), "{records:?}");
 }

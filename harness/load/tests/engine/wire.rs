@@ -7,7 +7,7 @@ use spangate_load::{Outcome, RequestRecord};
 use spangate_scenario::{
     model::{
         CreateOperation, DeleteOperation, GetOperation, Identity, KubectlStep, ListOperation, MixEntry,
-        PatchOperation, PatchType, Resource, TraceFlag, UpdateOperation, WatchOperation,
+        PatchOperation, PatchType, Resource, Scope, Sizes, TraceFlag, UpdateOperation, WatchOperation,
     },
     units::{Duration, Size},
 };
@@ -74,7 +74,7 @@ fn entry(set: impl FnOnce(&mut MixEntry)) -> MixEntry {
 }
 
 fn create(resource: Resource) -> CreateOperation {
-    CreateOperation { resource, size: Size(64), labels: [("team".to_owned(), "a".to_owned())].into() }
+    CreateOperation { resource, size: Sizes::Fixed(Size(64)), labels: [("team".to_owned(), "a".to_owned())].into() }
 }
 
 fn list(limit: Option<u32>) -> ListOperation {
@@ -83,6 +83,8 @@ fn list(limit: Option<u32>) -> ListOperation {
         resource_version: Some("0".to_owned()),
         limit,
         label_selector: Some("a=b".to_owned()),
+        field_selector: None,
+        scope: Scope::Namespace,
     }
 }
 

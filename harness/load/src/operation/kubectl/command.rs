@@ -2,7 +2,7 @@
 
 use spangate_scenario::model::{KubectlStep, Resource};
 
-use crate::{Arrival, object};
+use crate::object;
 
 /// One command with its object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(crate) enum Command {
     Apply(Resource, String, usize),
     /// `kubectl get`.
     Get(Resource),
-    /// `kubectl scale deployment`.
-    Scale(String),
+    /// `kubectl scale deployment`; of one of those that exist before load starts, if it has no name.
+    Scale(Option<String>),
     /// `kubectl delete --wait`; `prepared` when the object is to exist before load starts.
     Delete {
         /// What is deleted.
@@ -28,16 +28,16 @@ pub(crate) enum Command {
     },
 }
 
-/// Finds the object of each command.
+/// Finds the object of each command of arrival `number`.
 ///
 /// `apply` and `delete` work on what the sequence made last, `scale` on the deployment that it made last.
 /// Without one, `apply` makes a deployment, `scale` takes one of those that exist before load starts, and
 /// `delete` a deployment that was prepared for it.
-pub(crate) fn commands(steps: &[KubectlStep], arrival: &Arrival, objects: u32) -> Vec<Command> {
+pub(crate) fn commands(steps: &[KubectlStep], number: u64) -> Vec<Command> {
     let mut made: Vec<(Resource, String)> = Vec::new();
     let new = |made: &mut Vec<(Resource, String)>, resource, step| {
-        made.push((resource, object::made(arrival.number, step)));
-        object::made(arrival.number, step)
+        made.push((resource, object::made(number, step)));
+        object::made(number, step)
     };
     let command = |(step, kind): (usize, &KubectlStep)| match kind {
         KubectlStep::Discovery => Command::Discovery,
@@ -58,15 +58,13 @@ pub(crate) fn commands(steps: &[KubectlStep], arrival: &Arrival, objects: u32) -
         KubectlStep::GetDeployments => Command::Get(Resource::Deployments),
         KubectlStep::Scale => {
             let own = made.iter().rfind(|(resource, _)| *resource == Resource::Deployments);
-            Command::Scale(
-                own.map_or_else(|| object::pool(arrival.choose(objects)), |(_, name)| name.clone()),
-            )
+            Command::Scale(own.map(|(_, name)| name.clone()))
         }
         KubectlStep::Delete => match made.pop() {
             Some((resource, name)) => Command::Delete { resource, name, prepared: false },
             None => Command::Delete {
                 resource: Resource::Deployments,
-                name: object::victim(arrival.number, step),
+                name: object::victim(number, step),
                 prepared: true,
             },
         },
@@ -79,10 +77,9 @@ mod tests {
     use KubectlStep::{Apply, CreateConfigmap, CreateDeployment, Delete, GetPods, Scale};
 
     use super::*;
-    use crate::testing::arrival;
 
     fn of(steps: &[KubectlStep]) -> Vec<Command> {
-        commands(steps, &arrival(4), 1)
+        commands(steps, 4)
     }
 
     #[test]
@@ -93,7 +90,7 @@ mod tests {
             [
                 Command::Create(Resource::Deployments, name.clone()),
                 Command::Get(Resource::Pods),
-                Command::Scale(name.clone()),
+                Command::Scale(Some(name.clone())),
                 Command::Delete { resource: Resource::Deployments, name, prepared: false },
             ]
         );
@@ -104,7 +101,7 @@ mod tests {
         assert_eq!(
             of(&[CreateDeployment, CreateConfigmap, Scale, Apply])[2..],
             [
-                Command::Scale("load-4-0".to_owned()),
+                Command::Scale(Some("load-4-0".to_owned())),
                 Command::Apply(Resource::Configmaps, "load-4-1".to_owned(), 3),
             ]
         );
@@ -129,6 +126,6 @@ mod tests {
             name: format!("victim-4-{step}"),
             prepared: true,
         };
-        assert_eq!(of(&[Scale, Delete, Delete]), [Command::Scale("pool-0".to_owned()), delete(1), delete(2)]);
+        assert_eq!(of(&[Scale, Delete, Delete]), [Command::Scale(None), delete(1), delete(2)]);
     }
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
 use serde_json::json;
-use spangate_scenario::model::Resource;
+use spangate_scenario::{
+    model::{Resource, Sizes},
+    units::Size,
+};
 
 use super::Command;
 use crate::{
     Arrival, Setting, Verb,
-    object::{Object, REVISION},
+    object::{Body, Object, REVISION},
     operation::{Fixed, Steps, read::Pages, watch},
     request::{JSON, Read, Reply, Request},
     target::Target,
@@ -30,20 +33,23 @@ const ANY: &str = "application/json, */*";
 /// `kubectl get --chunk-size`.
 const CHUNK: u32 = 500;
 /// Bytes of payload of what the commands make.
-const SIZE: u64 = 256;
+const SIZE: Sizes = Sizes::Fixed(Size(256));
 
 /// The requests of `command`.
 pub(super) fn of(command: &Command, arrival: &Arrival, setting: &Setting) -> Box<dyn Steps> {
     match command {
         Command::Discovery => Box::new(Fixed::new(["/api", "/apis"].map(discovery).into())),
-        Command::Create(resource, name) => Box::new(Fixed::new(vec![create(*resource, name, setting)])),
+        Command::Create(resource, name) => {
+            Box::new(Fixed::new(vec![create(*resource, name, arrival, setting)]))
+        }
         Command::Apply(resource, name, step) => {
-            Box::new(Apply::new(*resource, name, &format!("{}-{step}", arrival.number), setting))
+            Box::new(Apply::new(*resource, name, &format!("{}-{step}", arrival.number), arrival, setting))
         }
         Command::Get(resource) => {
-            Box::new(Pages::of(setting.collection(*resource).query("limit", CHUNK.to_string()), TABLE))
+            let collection = setting.collection(*resource, arrival);
+            Box::new(Pages::of(collection.query("limit", CHUNK.to_string()), TABLE))
         }
-        Command::Scale(name) => Box::new(Scale::new(name, arrival, setting)),
+        Command::Scale(name) => Box::new(Scale::new(name.as_deref(), arrival, setting)),
         Command::Delete { resource, name, .. } => Box::new(Delete::new(*resource, name, arrival, setting)),
     }
 }
@@ -53,10 +59,21 @@ fn discovery(path: &str) -> Request {
     Request::new(Verb::Discovery, Method::GET, target).accept(DISCOVERY)
 }
 
-fn create(resource: Resource, name: &str, setting: &Setting) -> Request {
-    let body = setting.body(&Object { resource, name, size: SIZE, labels: &BTreeMap::new() });
+fn body(resource: Resource, name: &str, arrival: &Arrival, setting: &Setting) -> Body {
+    setting.body(&Object {
+        resource,
+        namespace: setting.namespaces.of_arrival(arrival),
+        name,
+        sizes: &SIZE,
+        labels: &BTreeMap::new(),
+        revision: Some(arrival.number),
+    })
+}
+
+fn create(resource: Resource, name: &str, arrival: &Arrival, setting: &Setting) -> Request {
+    let body = body(resource, name, arrival, setting).value();
     let target = setting
-        .collection(resource)
+        .collection(resource, arrival)
         .query("fieldManager", "kubectl-create")
         .query("fieldValidation", "Strict");
     Request::new(Verb::Create, Method::POST, target).body(JSON, &body)
@@ -99,9 +116,9 @@ enum DeleteState {
 // === impl Apply ===
 
 impl Apply {
-    fn new(resource: Resource, name: &str, revision: &str, setting: &Setting) -> Self {
-        let collection = setting.collection(resource);
-        let mut manifest = setting.body(&Object { resource, name, size: SIZE, labels: &BTreeMap::new() });
+    fn new(resource: Resource, name: &str, revision: &str, arrival: &Arrival, setting: &Setting) -> Self {
+        let collection = setting.collection(resource, arrival);
+        let mut manifest = body(resource, name, arrival, setting).value();
         manifest["metadata"]["annotations"][REVISION] = json!(revision);
         let applied = format!("{manifest}\n");
         let patch = json!({"metadata": {"annotations": {LAST_APPLIED: applied, REVISION: revision}}});
@@ -149,8 +166,11 @@ impl Steps for Apply {
 // === impl Scale ===
 
 impl Scale {
-    fn new(name: &str, arrival: &Arrival, setting: &Setting) -> Self {
-        let object = setting.collection(Resource::Deployments).named(name);
+    fn new(name: Option<&str>, arrival: &Arrival, setting: &Setting) -> Self {
+        let object = match name {
+            Some(name) => setting.collection(Resource::Deployments, arrival).named(name),
+            None => setting.chosen(Resource::Deployments, None, arrival),
+        };
         // Deployments are made with one replica, so two and more is always a change of a new one.
         Self { object, replicas: 2 + arrival.number % 8, patched: false }
     }
@@ -179,7 +199,7 @@ impl Steps for Scale {
 
 impl Delete {
     fn new(resource: Resource, name: &str, arrival: &Arrival, setting: &Setting) -> Self {
-        let collection = setting.collection(resource);
+        let collection = setting.collection(resource, arrival);
         let object = collection.clone().named(name);
         let watched = watch::with_initial_events(collection)
             .query("watch", "true")
@@ -261,7 +281,7 @@ mod tests {
 
     #[test]
     fn scale_patches_the_subresource() {
-        let scale = Command::Scale("x".to_owned());
+        let scale = Command::Scale(Some("x".to_owned()));
         assert_eq!(
             run(&scale, &[200, 200]),
             [format!("GET {DEPLOYMENTS}/x"), format!("PATCH {DEPLOYMENTS}/x/scale")]

@@ -15,8 +15,8 @@ pub struct ClientOptions {
     /// `--http2-max-streams-per-connection` says otherwise) wait as if they were fewer. With HTTP/1.1 it is
     /// always one.
     pub streams: u32,
-    /// How objects of built-in types are sent and asked for. Patches, custom resources and what is to be changed
-    /// and sent back are always JSON.
+    /// How objects of built-in types are sent and asked for. Patches, custom resources, watchers, kubectl's
+    /// commands and what is to be changed and sent back are always JSON.
     pub encoding: Encoding,
     /// What a `429 Too Many Requests` with `Retry-After` does.
     pub retry_after: RetryAfter,

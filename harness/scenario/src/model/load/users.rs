@@ -12,7 +12,12 @@ use crate::{
 /// Virtual users, each of whom repeats sessions and waits for every answer.
 ///
 /// A slow server is asked less: response times of a closed loop say what users see, and not what a load of a
-/// given rate would meet (coordinated omission).
+/// given rate would meet (coordinated omission). Nothing is planned, so a summary has as many operations planned as
+/// were started. A step begins when its user is ready for it, and none begins after the end; those under way then
+/// are awaited.
+///
+/// What a user does is fixed by the seed, the user and the step. A `delete` takes what the last `create` or `apply` of
+/// its resource made earlier in the same turn of the session, and was not deleted yet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Users {
@@ -27,7 +32,8 @@ pub struct Users {
     /// Pause after each step of a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_time: Option<Delay>,
-    /// What users do; each user has one, chosen by weight. Absent: each step is drawn from the mix.
+    /// What users do; each user has one, dealt out in proportion to the weights. Absent: each step is drawn from the
+    /// mix, which then has nothing that deletes what others made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<Session>,
 }
