@@ -34,6 +34,14 @@ scenarios! {
     unsampled_parent = "unsampled-parent",
     conflict_and_retry = "conflict-and-retry",
     collector_outage = "collector-outage",
+    stages = "stages",
+    poisson = "poisson",
+    users = "users",
+    replay_audit_log = "replay-audit-log",
+    watchers = "watchers",
+    ten_thousand_objects = "ten-thousand-objects",
+    identities = "identities",
+    apf_starvation = "apf-starvation",
 }
 
 /// Scenario: the directory of shipped scenarios is read.

@@ -15,6 +15,7 @@ mod assets;
 mod check;
 mod cluster;
 mod live;
+mod merge;
 mod phases;
 mod plan;
 mod run;
@@ -22,6 +23,7 @@ mod schema;
 mod show;
 mod terminal;
 mod validate;
+mod worker;
 
 /// Proves what a Kubernetes API server's traces say.
 ///
@@ -86,6 +88,10 @@ enum Command {
     /// Keep a local control plane for play.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Send a part of a scenario's load to an API server that is there already.
+    Worker(worker::WorkerArgs),
+    /// Join what the workers of one load left into what one worker would have left.
+    Merge(merge::MergeArgs),
 }
 
 /// What a command asks of the world.
@@ -112,6 +118,8 @@ pub fn main() -> Exit {
         }
     };
     log(cli.global.verbose);
+    // Before any other handler: the users of a closed loop would take Ctrl-C from it.
+    spangate_load::keep_ctrl_c();
     // One provider for every TLS connection; an earlier choice of the host program stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -141,6 +149,8 @@ async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandEr
         Command::Assets(command) => assets::run(command, session).await,
         Command::Schema(args) => schema::run(&args),
         Command::Cluster(command) => cluster::run(command, session).await,
+        Command::Worker(args) => worker::run(args, session).await,
+        Command::Merge(args) => merge::run(&args, session),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use spangate_inject::Injection;
-use spangate_load::RequestRecord;
+use spangate_load::{RequestRecord, WatchRecord};
 use tokio::sync::mpsc;
 
 use crate::report::Report;
@@ -33,6 +33,8 @@ pub enum Event {
     },
     /// A request is over.
     Request(Box<RequestRecord>),
+    /// A watcher received an event.
+    Watched(Box<WatchRecord>),
     /// A call that reached an injector is over.
     Injection(Box<Injection>),
     /// The sink holds this many spans.

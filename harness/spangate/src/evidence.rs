@@ -1,13 +1,17 @@
 //! Everything that a verdict may look at: the scenario, the ledgers, the capture and the facts of the run.
 
-use std::{collections::BTreeMap, ops::Deref, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Deref,
+    sync::OnceLock,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spangate_inject::Injection;
-use spangate_load::RequestRecord;
+use spangate_load::{RequestRecord, WatchRecord};
 use spangate_scenario::{Scenario, model::RequestFilter};
-use spangate_trace::{Capture, PhaseTimes, Phases, TraceIndex, UnixNanos, contract, select::Context};
+use spangate_trace::{Capture, PhaseTimes, Phases, TraceId, TraceIndex, UnixNanos, contract, select::Context};
 
 /// Everything that a verdict may look at.
 pub struct Evidence {
@@ -17,6 +21,8 @@ pub struct Evidence {
     pub requests: Vec<RequestRecord>,
     /// The fault ledger.
     pub injections: Vec<Injection>,
+    /// The watch ledger.
+    pub watched: Vec<WatchRecord>,
     /// The spans.
     pub capture: Capture,
     /// What else is known of the run.
@@ -34,6 +40,8 @@ pub struct Case<'e> {
     pub context: Context,
     /// What [`Case::phases`] gives, with the request's place in the ledger. Several judges ask for it.
     phases: OnceLock<Vec<(usize, PhaseTimes)>>,
+    /// SERVER spans that are nobody's children, by their audit id.
+    audited: OnceLock<HashMap<String, usize>>,
 }
 
 /// What is known of a run besides ledgers and spans.
@@ -142,7 +150,13 @@ impl Evidence {
         facts: Facts,
     ) -> Self {
         let stages = scenario.spec.load.stage_labels();
-        Self { scenario, requests, injections, capture, facts, stages }
+        Self { scenario, requests, injections, watched: Vec::new(), capture, facts, stages }
+    }
+
+    /// With what the watchers received.
+    #[must_use]
+    pub fn with_watched(self, watched: Vec<WatchRecord>) -> Self {
+        Self { watched, ..self }
     }
 
     /// The name of the stage that a request belongs to.
@@ -183,7 +197,7 @@ impl<'e> Case<'e> {
             traces: sent.clone().map(|sent| sent.trace_id).collect(),
             sent: sent.map(|sent| (sent.trace_id, sent.span_id)).collect(),
         };
-        Self { evidence, index: TraceIndex::new(&evidence.capture), context, phases: OnceLock::new() }
+        Self { evidence, index: TraceIndex::new(&evidence.capture), context, phases: OnceLock::new(), audited: OnceLock::new() }
     }
 
     /// The traced requests of the ledger, and where their time went.
@@ -198,8 +212,28 @@ impl<'e> Case<'e> {
         phases.iter().map(|(place, times)| (&self.requests[*place], times))
     }
 
-    /// The row of the SERVER span that a sampled request was the parent of.
+    /// The trace with the SERVER span of a request.
+    pub fn trace_of(&self, request: &RequestRecord) -> Option<TraceId> {
+        self.server_span(request).map(|row| self.capture.rows()[row].trace_id)
+    }
+
+    /// The row of the SERVER span of a request: its child, or where the API server began a trace of its own, the one
+    /// with its audit id.
     fn server_span(&self, request: &RequestRecord) -> Option<usize> {
+        self.child(request).or_else(|| self.audited().get(request.audit_id.as_ref()?).copied())
+    }
+
+    fn audited(&self) -> &HashMap<String, usize> {
+        self.audited.get_or_init(|| {
+            contract::server_spans(&self.capture)
+                .filter(|row| !self.capture.rows()[*row].parent.is_valid())
+                .filter_map(|row| Some((self.capture.span(row).text(contract::AUDIT_ID)?.to_owned(), row)))
+                .collect()
+        })
+    }
+
+    /// The row of the SERVER span that a sampled request was the parent of.
+    fn child(&self, request: &RequestRecord) -> Option<usize> {
         let sent = request.sent.filter(|sent| sent.sampled)?;
         let rows = self.capture.rows();
         self.index.by_trace(sent.trace_id)?.rows().find(|row| {

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spangate_cluster::{Assets, AssetsEnv, Wanted};
-use spangate_load::{Preparation, Schedule};
+use spangate_load::{Preparation, Replay, Schedule};
 use spangate_scenario::{
     Loaded, Scenario,
     model::{Expectation, Spans},
@@ -25,6 +25,8 @@ pub struct Plan {
     pub path: PathBuf,
     /// The whole load, fixed before the run.
     pub schedule: Schedule,
+    /// What is sent again, when the load is a replay.
+    pub replay: Option<Replay>,
     /// What must exist before the load starts.
     pub preparation: Preparation,
     /// The seed, when it is not the scenario's own.
@@ -58,7 +60,7 @@ pub struct ComponentView {
 }
 
 /// The load in figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadView {
     /// Operations.
@@ -87,7 +89,15 @@ impl Plan {
             return Err(CommandError::usage(mistakes.join("\n")));
         }
         let load = &scenario.spec.load;
-        let schedule = Schedule::new(load, scenario.spec.seed);
+        let base = path.parent().unwrap_or(Path::new(""));
+        let replay = load.replay.as_ref().map(|_| Replay::read(load, base)).transpose();
+        let replay = replay.map_err(|error| {
+            CommandError::usage(format!("the load of {} cannot be replayed", path.display())).because(error)
+        })?;
+        let schedule = match &replay {
+            Some(replay) => replay.schedule(scenario.spec.seed),
+            None => Schedule::new(load, scenario.spec.seed),
+        };
         if load.arrivals.is_some() && schedule.planned() == 0 {
             return Err(CommandError::usage(format!("the load of {} has no operation", path.display()))
                 .help(format!(
@@ -95,8 +105,11 @@ impl Plan {
                     scenario.spec.seed
                 )));
         }
-        let preparation = Preparation::new(load, &schedule);
-        Ok(Self { scenario, text, path, schedule, preparation, seed_override: seed })
+        let mut preparation = Preparation::new(load, &schedule);
+        if let Some(replay) = &replay {
+            replay.prepare(load, &mut preparation);
+        }
+        Ok(Self { scenario, text, path, schedule, replay, preparation, seed_override: seed })
     }
 
     /// The programs that the scenario wants.
@@ -150,19 +163,26 @@ impl Plan {
                 (None, None) => "not at hand: would be downloaded or built".to_owned(),
             },
         });
-        let mut by_entry = vec![0; self.scenario.spec.load.entries().count()];
-        self.schedule.arrivals().for_each(|arrival| by_entry[arrival.entry] += 1);
         View {
             scenario: self.scenario.clone(),
             components: components.collect(),
-            load: LoadView {
-                operations: self.schedule.planned(),
-                by_entry,
-                rate: self.schedule.rate(),
-                prepared_objects: self.preparation.objects.len(),
-                fingerprint: format!("{:016x}", self.schedule.fingerprint()),
-            },
+            load: self.load_view(),
             run: self.repeat(),
+        }
+    }
+
+    /// The load in figures.
+    pub fn load_view(&self) -> LoadView {
+        let mut by_entry = vec![0; self.scenario.spec.load.entries().count()];
+        // The requests of a replay are of no entry.
+        let arrivals = self.schedule.arrivals().filter(|_| self.replay.is_none());
+        arrivals.for_each(|arrival| by_entry[arrival.entry] += 1);
+        LoadView {
+            operations: self.schedule.planned(),
+            by_entry,
+            rate: self.schedule.rate(),
+            prepared_objects: self.preparation.len(),
+            fingerprint: format!("{:016x}", self.schedule.fingerprint()),
         }
     }
 }

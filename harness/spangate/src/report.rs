@@ -10,6 +10,7 @@ use crate::{
 };
 
 pub mod junit;
+pub mod latencies;
 pub mod schema;
 pub mod summary;
 

@@ -8,9 +8,8 @@ use std::{
 
 use futures::future::join_all;
 use spangate_cluster::{Assets, AssetsEnv};
-use spangate_inject::delay::DelaySampler;
 use spangate_load::{Engine, EngineConfig, Outcome, RequestRecord, Summary};
-use spangate_scenario::model::Fault;
+use spangate_scenario::{delay::DelaySampler, model::Fault};
 use spangate_sink::{DelayFn, Misbehaviour, Store, capture_file};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     directory::RunDirectory,
     environment::{Environment, Notes, sleep_until},
-    ledgers::Ledgers,
+    ledgers::{Ledgers, Noted},
     settle::Settle,
 };
 use crate::{
@@ -102,15 +101,17 @@ pub async fn run(
     drop(notes);
     // Also what a broken run has recorded is kept.
     let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
-    let (requests, injections) = ledgers.close().await?;
+    let noted = ledgers.close().await?;
     let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(&directory)))?;
     written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
     directory.write_json(RunDirectory::FACTS, &facts).map_err(failed)?;
 
     events.step(Step::Judge);
-    let totals = totals(&requests);
+    let totals = totals(&noted.requests);
     let repeat = plan.repeat();
+    let Noted { requests, injections, watched } = noted;
     let evidence = Evidence::new(plan.scenario, requests, injections, store.snapshot(), facts);
+    let evidence = evidence.with_watched(watched);
     let verdicts = verdict::judge(&evidence);
     let report = Report {
         api_version: Report::API_VERSION.to_owned(),
@@ -163,6 +164,7 @@ impl Run<'_> {
             unprivileged,
             load: plan.scenario.spec.load.clone(),
             schedule: plan.schedule.clone(),
+            replay: plan.replay.clone(),
             clock: self.clock,
             events: ledgers.load.clone(),
             run_label: plan.scenario.metadata.name.clone(),
@@ -179,6 +181,9 @@ impl Run<'_> {
                 CommandError::environment("the webhooks cannot be registered").because(error)
             })?;
         }
+        let watching = engine.watch(self.cancel).await.map_err(|error| {
+            CommandError::environment("the watchers cannot begin").because(error)
+        })?;
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
         let counting = AbortOnDrop(tokio::spawn(count_spans(environment.sink.store(), events.clone())));
@@ -186,9 +191,11 @@ impl Run<'_> {
         events
             .send(Event::LoadStarted { planned: plan.schedule.planned(), duration: plan.schedule.duration });
         let load = async {
-            let summary = engine.run(load_start, self.cancel.child_token()).await;
+            let mut summary = engine.run(load_start, self.cancel.child_token()).await;
             environment.disarm();
-            (summary, self.clock.now())
+            let end = self.clock.now();
+            summary.watched = watching.stop().await;
+            (summary, end)
         };
         let ((summary, load_end), outages) = tokio::join!(load, join_all(self.outages(load_start)));
 
@@ -286,6 +293,7 @@ impl Drop for AbortOnDrop {
 
 fn generator(summary: &Summary) -> Generator {
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let lag = |percentile| micros(summary.start_lag.percentile(percentile).unwrap_or_default());
     Generator {
         skipped: summary.skipped.clone(),
         bottleneck: None,
@@ -293,9 +301,9 @@ fn generator(summary: &Summary) -> Generator {
         planned: summary.planned,
         started: summary.started,
         shed: summary.shed,
-        start_lag_p50_us: micros(summary.start_lag.p50.get()),
-        start_lag_p99_us: micros(summary.start_lag.p99.get()),
-        start_lag_max_us: micros(summary.start_lag.max.get()),
+        start_lag_p50_us: lag(50.0),
+        start_lag_p99_us: lag(99.0),
+        start_lag_max_us: lag(100.0),
     }
 }
 

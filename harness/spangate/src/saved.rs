@@ -37,9 +37,15 @@ pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evid
     let scenario = scenario.map_or_else(|| read_scenario(directory), Ok)?;
     let requests = directory.read_lines(RunDirectory::REQUESTS).map_err(unreadable)?;
     let injections = directory.read_lines(RunDirectory::INJECTIONS).map_err(unreadable)?;
+    // Runs from before there were watchers have none.
+    let watched = if directory.file(RunDirectory::EVENTS).exists() {
+        directory.read_lines(RunDirectory::EVENTS).map_err(unreadable)?
+    } else {
+        Vec::new()
+    };
     let facts: Facts = directory.read_json(RunDirectory::FACTS).map_err(unreadable)?;
     let store = capture_file::read(&directory.file(RunDirectory::CAPTURE)).map_err(|error| {
         CommandError::environment("the capture of the saved run cannot be read").because(error)
     })?;
-    Ok(Evidence::new(scenario, requests, injections, store.snapshot(), facts))
+    Ok(Evidence::new(scenario, requests, injections, store.snapshot(), facts).with_watched(watched))
 }

@@ -49,6 +49,7 @@ pub(crate) fn request() -> RequestRecord {
         ended: UnixNanos(LOAD_START),
         outcome: Outcome::Status(201),
         audit_id: None,
+        retry_after: None,
         received_bytes: 0,
     }
 }

@@ -23,6 +23,7 @@ mod phases;
 mod recovery;
 mod requests;
 mod spans;
+mod watchers;
 
 pub(crate) use expected::{Expected, expected};
 pub use phases::table as phase_table;
@@ -101,11 +102,7 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Requests(it) => requests::judge(it, case),
         Expectation::Recovery(it) => recovery::judge(it, case),
         Expectation::Load(it) => load::judge(it, case),
-        Expectation::Watchers(_) => {
-            let mut verdict = Verdict::new("watchers");
-            verdict.undecided("watchers are not judged yet");
-            verdict
-        }
+        Expectation::Watchers(it) => watchers::judge(it, case),
     }
 }
 

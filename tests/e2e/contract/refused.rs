@@ -72,10 +72,8 @@ impl Refused {
         let server = LocalApiServer::start(&config.api_server_config(etcd.url()), &pki, &()).await.unwrap();
 
         let (events, mut told) = unbounded_channel();
-        let identity = |certificate: &Certificate| ClientIdentity {
-            user: "whoever".to_owned(),
-            certificate_pem: certificate.cert_pem.clone(),
-            key_pem: certificate.key_pem.clone(),
+        let identity = |certificate: &Certificate| {
+            ClientIdentity::certificate("whoever", &certificate.cert_pem, &certificate.key_pem)
         };
         let address = server.address();
         let engine = Engine::new(EngineConfig {
@@ -85,6 +83,7 @@ impl Refused {
             unprivileged: identity(&pki.user),
             load: plan.scenario.spec.load.clone(),
             schedule: plan.schedule.clone(),
+            replay: plan.replay.clone(),
             clock,
             events,
             run_label: "refused".to_owned(),

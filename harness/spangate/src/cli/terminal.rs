@@ -135,7 +135,7 @@ impl Reporter for Terminal {
             Event::LoadStarted { planned, duration } => {
                 self.load = Some((Live::new(*planned, *duration), Instant::now()));
             }
-            Event::Request(request) => self.request(request),
+            Event::Request(request) if !request.is_of_watcher() => self.request(request),
             Event::Spans(stored) => self.spans = *stored,
             Event::Waiting { present, demanded } if *demanded > 0 => {
                 self.progress("traces are there", Some((*present, *demanded)));
@@ -145,7 +145,7 @@ impl Reporter for Terminal {
                     bar.finish_and_clear();
                 }
             }
-            Event::Injection(_) | Event::Waiting { .. } => {}
+            Event::Request(_) | Event::Watched(_) | Event::Injection(_) | Event::Waiting { .. } => {}
         }
     }
 }

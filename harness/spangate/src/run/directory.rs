@@ -41,6 +41,10 @@ impl RunDirectory {
     pub const REQUESTS: &'static str = "requests.jsonl";
     /// The fault ledger, one JSON object a line.
     pub const INJECTIONS: &'static str = "injections.jsonl";
+    /// The watch ledger, one JSON object a line.
+    pub const EVENTS: &'static str = "events.jsonl";
+    /// What the load came to, with all histograms.
+    pub const SUMMARY: &'static str = "summary.json";
     /// What else is known of the run.
     pub const FACTS: &'static str = "facts.json";
     /// The command that repeats the run.
@@ -69,6 +73,23 @@ impl RunDirectory {
             }
         }
         unreachable!("the numbers do not end")
+    }
+
+    /// A directory that is there, whatever it holds.
+    pub fn existing(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Makes the directory at `path`, or uses it if it is there and holds no plan yet.
+    pub fn at(path: &Path) -> Result<Self, DirectoryError> {
+        let failed = |source| DirectoryError { action: "use", path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        let directory = Self(path.to_owned());
+        if directory.file(Self::PLAN).exists() {
+            let message = format!("it holds the {} of another run", Self::PLAN);
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, message)));
+        }
+        Ok(directory)
     }
 
     /// A directory that an earlier run left, or the newest one in a directory of runs.
@@ -131,6 +152,12 @@ impl RunDirectory {
         })
     }
 
+    /// Opens an artefact that is written bit by bit; what it held before is gone.
+    pub fn open_new(&self, name: &str) -> Result<File, DirectoryError> {
+        let path = self.file(name);
+        File::create(&path).map_err(|source| DirectoryError { action: "create", path, source })
+    }
+
     /// Writes an artefact as pretty JSON.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), DirectoryError> {
         let mut text =
@@ -181,6 +208,15 @@ mod tests {
         let first = RunDirectory::create(root.path(), "quickstart", "20260101T000000Z").unwrap();
         let second = RunDirectory::create(root.path(), "quickstart", "20260101T000000Z").unwrap();
         assert_ne!(first.path(), second.path());
+    }
+
+    #[test]
+    fn a_directory_is_used_once() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        RunDirectory::at(&path).unwrap().write(RunDirectory::PLAN, "{}").unwrap();
+        let error = RunDirectory::at(&path).unwrap_err();
+        assert!(error.source.to_string().contains("of another run"), "{}", error.source);
     }
 
     #[test]

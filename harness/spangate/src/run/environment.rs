@@ -182,10 +182,8 @@ impl Environment {
     /// Where the load goes, and as whom.
     pub(super) fn target(&self) -> (Endpoint, String, ClientIdentity, ClientIdentity) {
         let access = self.api_server.access();
-        let identity = |user: &str, identity: &spangate_cluster::Identity| ClientIdentity {
-            user: user.to_owned(),
-            certificate_pem: identity.cert_pem.clone(),
-            key_pem: identity.key_pem.clone(),
+        let identity = |user: &str, identity: &spangate_cluster::Identity| {
+            ClientIdentity::certificate(user, &identity.cert_pem, &identity.key_pem)
         };
         let address = self.api_server.address();
         let endpoint = Endpoint { host: address.ip().to_string(), port: address.port() };

@@ -2,7 +2,7 @@
 //! the recorder, and the lists that the judges read.
 
 use spangate_inject::Injection;
-use spangate_load::{LoadEvent, RequestRecord};
+use spangate_load::{LoadEvent, RequestRecord, WatchRecord};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -14,7 +14,7 @@ use crate::{
     event::{Event, Events, Reporter},
 };
 
-/// Both ledgers, growing.
+/// The ledgers, growing.
 pub(super) struct Ledgers {
     /// Where the load notes.
     pub(super) load: mpsc::UnboundedSender<LoadEvent>,
@@ -24,25 +24,32 @@ pub(super) struct Ledgers {
     task: JoinHandle<Fold>,
 }
 
+/// The ledgers of a run that is over.
+pub(super) struct Noted {
+    pub(super) requests: Vec<RequestRecord>,
+    pub(super) injections: Vec<Injection>,
+    pub(super) watched: Vec<WatchRecord>,
+}
+
 /// What has been noted so far.
 struct Fold {
     events: Events,
     recorder: Recorder,
-    requests: Vec<RequestRecord>,
-    injections: Vec<Injection>,
+    noted: Noted,
 }
 
 // === impl Ledgers ===
 
 impl Ledgers {
-    /// Opens both ledgers in the directory of the run.
+    /// Opens the ledgers in the directory of the run.
     pub(super) fn open(directory: &RunDirectory, events: Events) -> Result<Self, CommandError> {
         let recorder = Recorder::create(directory)
             .map_err(|error| CommandError::environment("the ledgers cannot be written").because(error))?;
         let (load, from_load) = mpsc::unbounded_channel();
         let (injections, from_injectors) = mpsc::unbounded_channel();
         let (ask, asked) = mpsc::unbounded_channel();
-        let fold = Fold { events, recorder, requests: Vec::new(), injections: Vec::new() };
+        let noted = Noted { requests: Vec::new(), injections: Vec::new(), watched: Vec::new() };
+        let fold = Fold { events, recorder, noted };
         let task = tokio::spawn(fold.take(from_load, from_injectors, asked));
         Ok(Self { load, injections, ask, task })
     }
@@ -55,8 +62,8 @@ impl Ledgers {
         answered.await.unwrap_or_default()
     }
 
-    /// Waits until everybody who notes has gone, and gives both ledgers.
-    pub(super) async fn close(self) -> Result<(Vec<RequestRecord>, Vec<Injection>), CommandError> {
+    /// Waits until everybody who notes has gone, and gives the ledgers.
+    pub(super) async fn close(self) -> Result<Noted, CommandError> {
         let Self { load, injections, ask, task } = self;
         drop((load, injections, ask));
         let fold = task.await.map_err(|panic| CommandError::bug("a ledger broke off").because(panic))?;
@@ -65,7 +72,7 @@ impl Ledgers {
                 .because(error)
                 .help("is the disk full?")
         })?;
-        Ok((fold.requests, fold.injections))
+        Ok(fold.noted)
     }
 }
 
@@ -86,7 +93,7 @@ impl Fold {
                     while let Ok(event) = load.try_recv() {
                         self.load(event);
                     }
-                    let _ = answer.send(self.requests.clone());
+                    let _ = answer.send(self.noted.requests.clone());
                 }
                 else => return self,
             }
@@ -99,15 +106,19 @@ impl Fold {
                 Event::Progress { what: "objects made".to_owned(), done: Some((done as u64, total as u64)) }
             }
             LoadEvent::Request(request) => {
-                self.requests.push(RequestRecord::clone(&request));
+                self.noted.requests.push(RequestRecord::clone(&request));
                 Event::Request(request)
+            }
+            LoadEvent::Watched(watched) => {
+                self.noted.watched.push(WatchRecord::clone(&watched));
+                Event::Watched(watched)
             }
         };
         self.pass(event);
     }
 
     fn injection(&mut self, injection: Injection) {
-        self.injections.push(injection.clone());
+        self.noted.injections.push(injection.clone());
         self.pass(Event::Injection(Box::new(injection)));
     }
 

@@ -1,4 +1,4 @@
-//! Writes both ledgers as they grow: nothing that was recorded is lost when the run ends early.
+//! Writes the ledgers as they grow: nothing that was recorded is lost when the run ends early.
 
 use std::{
     fs::File,
@@ -14,10 +14,11 @@ use crate::event::{Event, Reporter};
 /// Longest time that a note stays in memory only.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-/// Writes both ledgers.
+/// Writes the ledgers.
 pub(super) struct Recorder {
     requests: BufWriter<File>,
     injections: BufWriter<File>,
+    watched: BufWriter<File>,
     flushed: Instant,
     failure: Option<io::Error>,
 }
@@ -25,12 +26,13 @@ pub(super) struct Recorder {
 // === impl Recorder ===
 
 impl Recorder {
-    /// Opens both ledgers in the directory of the run.
+    /// Opens the ledgers in the directory of the run.
     pub(super) fn create(directory: &RunDirectory) -> io::Result<Self> {
         let open = |name| File::create(directory.file(name)).map(BufWriter::new);
         Ok(Self {
             requests: open(RunDirectory::REQUESTS)?,
             injections: open(RunDirectory::INJECTIONS)?,
+            watched: open(RunDirectory::EVENTS)?,
             flushed: Instant::now(),
             failure: None,
         })
@@ -46,7 +48,7 @@ impl Recorder {
 
     fn flush(&mut self) -> io::Result<()> {
         self.flushed = Instant::now();
-        self.requests.flush().and_then(|()| self.injections.flush())
+        [&mut self.requests, &mut self.injections, &mut self.watched].into_iter().try_for_each(Write::flush)
     }
 }
 
@@ -59,6 +61,7 @@ impl Reporter for Recorder {
         }
         let written = match event {
             Event::Request(request) => write_line(&mut self.requests, request),
+            Event::Watched(watched) => write_line(&mut self.watched, watched),
             Event::Injection(injection) => write_line(&mut self.injections, injection),
             _ => Ok(()),
         };

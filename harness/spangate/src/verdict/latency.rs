@@ -17,6 +17,8 @@ pub(super) fn judge(expect: &Latency, case: &Case<'_>) -> Verdict {
     let mut verdict = Verdict::new(format!("latency of requests {}", text::filter(&expect.filter)));
     let mut times: Vec<(u64, &RequestRecord)> = case
         .select(&expect.filter)
+        // A watcher's watch takes as long as it is held open, which is no response time.
+        .filter(|request| !request.is_of_watcher())
         .filter(|request| matches!(request.outcome, Outcome::Status(_) | Outcome::Timeout))
         .map(|request| (nanos(request), request))
         .collect();

@@ -30,7 +30,8 @@ pub(super) fn judge(expect: &LoadExpectation, case: &Case<'_>) -> Verdict {
         }
     }
     if let Some(bounds) = &expect.start_lag {
-        let firsts = case.requests.iter().filter(|it| it.step == 0 && it.outcome != Outcome::Shed);
+        let firsts = case.requests.iter().filter(|it| it.step == 0 && !it.is_of_watcher());
+        let firsts = firsts.filter(|it| it.outcome != Outcome::Shed);
         let mut lags: Vec<u64> = firsts.map(lag).collect();
         lags.sort_unstable();
         latency::percentiles(bounds, &lags, &mut verdict);

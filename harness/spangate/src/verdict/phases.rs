@@ -61,7 +61,7 @@ pub(super) fn judge(expect: &model::Phases, case: &Case<'_>) -> Verdict {
     if verdict.status != Status::Pass {
         let mut traced = traced;
         traced.sort_by_key(|(_, times)| std::cmp::Reverse(own(times)));
-        verdict.point_at(traced.iter().filter_map(|(request, _)| Some(request.sent?.trace_id)));
+        verdict.point_at(traced.iter().filter_map(|(request, _)| case.trace_of(request)));
     }
     verdict
 }
