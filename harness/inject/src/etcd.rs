@@ -45,8 +45,11 @@ mod relay;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod thread;
 
 pub use message::LONGEST_FIRST_MESSAGE;
+
+use thread::Thread;
 
 /// What an etcd proxy does.
 #[derive(Debug, Clone)]
@@ -81,6 +84,9 @@ pub enum EtcdProxyError {
     /// The thread that ends holds could not be started.
     #[error("cannot start the thread that holds etcd calls")]
     Timer(#[source] io::Error),
+    /// The thread that carries calls could not be started.
+    #[error("cannot start the thread that carries etcd calls")]
+    Thread(#[source] io::Error),
     /// A fault asks for an impossible delay.
     #[error("etcd fault {fault:?} has an impossible delay")]
     Delay {
@@ -114,7 +120,7 @@ impl EtcdProxy {
             ledger: config.ledger,
         };
         let rules = Arc::new(Rules::new(config.faults, config.seed, recorder)?);
-        let listening = Listening::start(config.listen, TaskTracker::new(), {
+        let serve = {
             let rules = Arc::clone(&rules);
             move |downstream, peer| {
                 let rules = Arc::clone(&rules);
@@ -125,9 +131,11 @@ impl EtcdProxy {
                     }
                 }
             }
-        })
-        .await
-        .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
+        };
+        let tasks = TaskTracker::new();
+        let thread = Thread::start("spangate-etcd", tasks.clone()).map_err(EtcdProxyError::Thread)?;
+        let listening = (thread.run(Listening::start(config.listen, tasks, serve)).await)
+            .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
         tracing::debug!(addr = %listening.addr, upstream = %config.upstream, "proxying etcd");
         Ok(EtcdProxyHandle { listening, rules })
     }
