@@ -56,13 +56,16 @@ mod tests {
         let tasks = TaskTracker::new();
         let thread = Thread::start("spangate-test", tasks.clone()).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
         let spawned = tasks.clone();
-        let spawn = async move { spawned.spawn(async { (stopped.await, thread::current().id()) }) };
-        let task = thread.run(spawn).await;
+        let work = async move {
+            drop(spawned.spawn(async { tell.send((stopped.await, thread::current().id())) }));
+        };
+        thread.run(work).await;
         drop(thread);
         assert!(!tasks.is_empty());
         stop.send(()).unwrap();
-        let (got, ran_on) = task.await.unwrap();
+        let (got, ran_on) = told.await.unwrap();
         assert_eq!(got, Ok(()));
         assert_ne!(ran_on, thread::current().id());
         tasks.wait().await;
