@@ -1,8 +1,8 @@
 //! A thread of its own for everything that a proxy carries.
 //!
-//! On the threads of a shared runtime, each event of a socket wakes an idle thread to look for more work, and
-//! other tasks of the process stand before the proxy's. Both cost a call tens of microseconds. Here one thread
-//! waits for all sockets of the proxy and does all its work.
+//! On the threads of a shared runtime, an event of a socket may wake an idle thread to look for more work, and
+//! other tasks of the process stand before the proxy's. Here one thread waits for all sockets of the proxy and
+//! does all its work.
 
 use std::{future::Future, io, thread};
 
