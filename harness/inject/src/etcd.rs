@@ -33,7 +33,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    delay::DelayError, etcd::rules::Rules, hold::Timer, ledger::Injection, listen::Listening, note::Recorder,
+    delay::DelayError,
+    etcd::rules::Rules,
+    hold::Timer,
+    ledger::Injection,
+    listen::Listening,
+    note::Recorder,
+    thread::{self, Thread},
 };
 
 mod bell;
@@ -45,11 +51,8 @@ mod relay;
 mod rules;
 #[cfg(test)]
 mod tests;
-mod thread;
 
 pub use message::LONGEST_FIRST_MESSAGE;
-
-use thread::Thread;
 
 /// What an etcd proxy does.
 #[derive(Debug, Clone)]
@@ -133,7 +136,7 @@ impl EtcdProxy {
             }
         };
         let tasks = TaskTracker::new();
-        let thread = Thread::start("spangate-etcd", tasks.clone()).map_err(EtcdProxyError::Thread)?;
+        let thread = Thread::start(thread::ETCD, tasks.clone()).map_err(EtcdProxyError::Thread)?;
         let listening = (thread.run(Listening::start(config.listen, tasks, serve)).await)
             .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
         tracing::debug!(addr = %listening.addr, upstream = %config.upstream, "proxying etcd");

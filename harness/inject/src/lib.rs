@@ -27,10 +27,12 @@ pub mod hold;
 pub mod ledger;
 mod listen;
 mod note;
+mod thread;
 pub mod webhook;
 
 pub use delay::{DelayError, DelaySampler};
 pub use etcd::{EtcdProxy, EtcdProxyConfig, EtcdProxyError, EtcdProxyHandle};
 pub use hold::Timer;
 pub use ledger::{Answer, Held, Injection, Target};
+pub use thread::THREADS;
 pub use webhook::{CANARY_NAMESPACE, CanaryCalls, WebhookConfig, WebhookError, WebhookHandle, WebhookServer};

@@ -1,13 +1,23 @@
-//! A thread of its own for everything that a proxy carries.
+//! A thread of its own for everything that an injector carries.
 //!
 //! On the threads of a shared runtime, an event of a socket may wake an idle thread to look for more work, and
-//! other tasks of the process stand before the proxy's. Here one thread waits for all sockets of the proxy and
-//! does all its work.
+//! other tasks of the process stand before the injector's. Here one thread waits for all sockets of the injector
+//! and does all its work. It has a name, so that it can be given a priority of its own.
 
 use std::{future::Future, io, thread};
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::task::TaskTracker;
+
+/// The names of the threads that stand between a call and its entry in the ledger.
+pub const THREADS: [&str; 3] = [ETCD, WEBHOOKS, HOLDS];
+
+/// Carries the calls of etcd. The kernel keeps 15 characters of a name.
+pub(crate) const ETCD: &str = "spangate-etcd";
+/// Answers webhooks.
+pub(crate) const WEBHOOKS: &str = "spangate-hooks";
+/// Ends holds.
+pub(crate) const HOLDS: &str = "spangate-hold";
 
 /// A thread for the tasks of a tracker. Once this is dropped, it ends with the last of them.
 #[derive(Debug)]
@@ -50,6 +60,11 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+
+    #[test]
+    fn the_kernel_keeps_the_whole_names() {
+        assert!(THREADS.iter().all(|name| name.len() <= 15), "{THREADS:?}");
+    }
 
     #[tokio::test]
     async fn tasks_go_on_when_it_is_dropped_and_end_with_it() {
