@@ -1,6 +1,6 @@
 //! Everything that a verdict may look at: the scenario, the ledgers, the capture and the facts of the run.
 
-use std::{ops::Deref, sync::OnceLock};
+use std::{ops::Deref, sync::OnceLock, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,10 @@ use spangate_inject::Injection;
 use spangate_load::RequestRecord;
 use spangate_scenario::{Scenario, model::RequestFilter};
 use spangate_trace::{Capture, PhaseTimes, Phases, TraceIndex, UnixNanos, contract, select::Context};
+
+use self::stalls::Stalls;
+
+pub mod stalls;
 
 /// Everything that a verdict may look at.
 pub struct Evidence {
@@ -54,6 +58,9 @@ pub struct Facts {
     /// When the sink misbehaved, and when spans came again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<Outage>,
+    /// When the machine stalled.
+    #[serde(default)]
+    pub stalls: Stalls,
 }
 
 /// How the generator kept to its schedule.
@@ -103,6 +110,16 @@ pub struct Outage {
     /// When the first span was stored after its end.
     #[schemars(with = "Option<u64>")]
     pub first_span: Option<UnixNanos>,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// How much of the time between `from` and `to` the machine kept from the run. Without real-time scheduling
+    /// nobody knows: what watched for stalls then waited for the run itself too.
+    pub fn stalled(&self, from: UnixNanos, to: UnixNanos) -> Duration {
+        if self.realtime { self.stalls.overlap(from, to) } else { Duration::ZERO }
+    }
 }
 
 // === impl Evidence ===

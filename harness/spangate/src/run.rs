@@ -24,6 +24,7 @@ use self::{
     environment::{Environment, Notes, sleep_until},
     ledgers::Ledgers,
     settle::Settle,
+    stalls::StallMonitor,
 };
 use crate::{
     error::CommandError,
@@ -41,6 +42,7 @@ mod ledgers;
 mod priority;
 mod recorder;
 mod settle;
+mod stalls;
 
 /// Time between the arming of the faults and the first arrival.
 const LEAD: Duration = Duration::from_millis(100);
@@ -179,6 +181,7 @@ impl Run<'_> {
                 CommandError::environment("the webhooks cannot be registered").because(error)
             })?;
         }
+        let monitor = StallMonitor::start(self.clock, environment.realtime());
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
         let counting = AbortOnDrop(tokio::spawn(count_spans(environment.sink.store(), events.clone())));
@@ -190,9 +193,9 @@ impl Run<'_> {
         let load = async {
             let summary = engine.run(load_start, self.cancel.child_token()).await;
             environment.disarm();
-            (summary, self.clock.now())
+            (summary, self.clock.now(), monitor.stop())
         };
-        let ((summary, load_end), outages) = tokio::join!(load, join_all(self.outages(load_start)));
+        let ((summary, load_end, stalls), outages) = tokio::join!(load, join_all(self.outages(load_start)));
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
@@ -209,7 +212,7 @@ impl Run<'_> {
         Ok(Facts {
             load_start,
             load_end,
-            realtime: environment.realtime(),
+            realtime: environment.realtime().is_some(),
             generator: generator(&summary),
             sink: SinkFacts {
                 exports: stats.requests,
@@ -218,6 +221,7 @@ impl Run<'_> {
                 stored: stats.stored_spans,
             },
             outages,
+            stalls,
         })
     }
 
