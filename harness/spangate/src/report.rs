@@ -10,6 +10,7 @@ use crate::{
 };
 
 pub mod junit;
+pub mod list;
 pub mod schema;
 pub mod summary;
 
@@ -46,6 +47,9 @@ pub struct Report {
     pub seconds_to_first_span: Option<f64>,
     /// The command that repeats the run.
     pub repeat: String,
+    /// The directory that the run left, as the command line named its place.
+    #[serde(default)]
+    pub directory: String,
 }
 
 /// A program that took part.

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    directory::RunDirectory,
+    directory::{DirectoryError, RunDirectory},
     environment::{Environment, Notes, sleep_until},
     ledgers::Ledgers,
     settle::Settle,
@@ -67,27 +67,41 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<(Report, RunDirectory), CommandError> {
     let began = jiff::Timestamp::now();
-    let start = Instant::now();
-    let failed = |error| CommandError::environment("the directory of the run cannot be used").because(error);
     let time = began.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let directory =
-        RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time).map_err(failed)?;
-    directory.write(RunDirectory::SCENARIO, &plan.text).map_err(failed)?;
-    directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(failed)?;
-    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(failed)?;
+    let directory = RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time)
+        .map_err(unusable_directory)?;
+    environment::sweep(&directory);
+    // Boxed, since it holds all that a run needs.
+    match Box::pin(run_in(&directory, began, plan, events, cancel)).await {
+        Ok(report) => Ok((report, directory)),
+        Err(error) => Err(error.in_directory(directory.path())),
+    }
+}
 
-    let ledgers = Ledgers::open(&directory, events.clone())?;
+async fn run_in(
+    directory: &RunDirectory,
+    began: jiff::Timestamp,
+    plan: Plan,
+    events: Events,
+    cancel: CancellationToken,
+) -> Result<Report, CommandError> {
+    let start = Instant::now();
+    directory.write(RunDirectory::SCENARIO, &plan.text).map_err(unusable_directory)?;
+    directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(unusable_directory)?;
+    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(unusable_directory)?;
+
+    let ledgers = Ledgers::open(directory, events.clone())?;
     let notes = Notes { clock: Clock::new(), injections: ledgers.injections.clone() };
     let assets = Assets::new(AssetsEnv::from_process());
     let started = tokio::select! {
-        started = Environment::start(&plan, &assets, &directory, &notes, &events) => started,
+        started = Environment::start(&plan, &assets, directory, &notes, &events) => started,
         () = cancel.cancelled() => Err(CommandError::interrupted()),
     };
     let environment = match started {
         Ok(environment) => environment,
         Err(error) => {
-            environment::tidy(&directory);
-            return Err(error.help_else(|| logs_are_in(&directory)));
+            environment::tidy(directory);
+            return Err(error.help_else(|| logs_are_in(directory)));
         }
     };
     let run =
@@ -100,14 +114,14 @@ pub async fn run(
     events.step(Step::Clean);
     let (components, to_first_span) = (environment.components.clone(), environment.to_first_span);
     let store = environment.sink.store();
-    environment.stop(&directory).await;
+    environment.stop(directory).await;
     drop(notes);
     // Also what a broken run has recorded is kept.
     let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
     let (requests, injections) = ledgers.close().await?;
-    let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(&directory)))?;
+    let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
     written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
-    directory.write_json(RunDirectory::FACTS, &facts).map_err(failed)?;
+    directory.write_json(RunDirectory::FACTS, &facts).map_err(unusable_directory)?;
 
     events.step(Step::Judge);
     let totals = totals(&requests);
@@ -129,13 +143,18 @@ pub async fn run(
         seconds: start.elapsed().as_secs_f64(),
         seconds_to_first_span: Some(to_first_span.as_secs_f64()),
         repeat,
+        directory: directory.path().display().to_string(),
     };
-    directory.write(RunDirectory::REPORT, &report.to_json()).map_err(failed)?;
+    directory.write(RunDirectory::REPORT, &report.to_json()).map_err(unusable_directory)?;
     let junit = report::junit::junit(std::slice::from_ref(&report))
         .map_err(|error| CommandError::bug("the report cannot be written as JUnit XML").because(error))?;
-    directory.write(RunDirectory::JUNIT, &junit).map_err(failed)?;
+    directory.write(RunDirectory::JUNIT, &junit).map_err(unusable_directory)?;
     events.send(Event::Finished(Box::new(report.clone())));
-    Ok((report, directory))
+    Ok(report)
+}
+
+fn unusable_directory(error: DirectoryError) -> CommandError {
+    CommandError::environment("the directory of the run cannot be used").because(error)
 }
 
 fn logs_are_in(directory: &RunDirectory) -> String {

@@ -120,6 +120,7 @@ pub(crate) mod tests {
             seconds: 1.5,
             seconds_to_first_span: None,
             repeat: "spangate run made-up.yaml --seed 7".to_owned(),
+            directory: "run".to_owned(),
         }
     }
 

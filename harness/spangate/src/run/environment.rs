@@ -243,6 +243,15 @@ impl Environment {
     }
 }
 
+/// Removes the files that killed runs left beside this one: there are private keys among them. Their processes
+/// have ended with them.
+pub(super) fn sweep(directory: &RunDirectory) {
+    for left in directory.abandoned().filter(|left| left.file(FILES).exists()) {
+        tracing::info!(run = %left.path().display(), "removing what a killed run left");
+        tidy(&left);
+    }
+}
+
 /// Keeps the logs of the control plane and removes its certificates, keys and data, as far as there are any.
 pub(super) fn tidy(directory: &RunDirectory) {
     let files = directory.file(FILES);
