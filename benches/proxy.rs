@@ -5,6 +5,9 @@
 //! through a socket. A proxy without faults shows what carrying costs; one with armed faults for the same
 //! RPCs but other keys shows what looking costs. etcd syncs nothing to disk, so that puts do not measure it.
 //!
+//! A bare TCP relay, on threads like the proxies', shows what it costs on this machine that anything stands
+//! between: a proxy that understands what it carries cannot cost less. So each proxy is compared with it too.
+//!
 //! Client, proxies and etcd share the machine. Where all its cores are busy, the CPU time that a proxied call
 //! costs is missing elsewhere, and the ratio of throughputs says as much of the machine as of the proxy. So
 //! that CPU time is shown beside it.
@@ -12,7 +15,8 @@
 //! The parts are `KV/Put` and `KV/Range`.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -34,8 +38,11 @@ use spangate_scenario::{
 };
 use spangate_trace::Clock;
 use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
     sync::mpsc::{self, UnboundedReceiver},
+    task::JoinHandle,
 };
 
 /// Calls one after the other, over each path.
@@ -48,8 +55,8 @@ const STREAMS: usize = 64;
 const WINDOWS: usize = 24;
 const WINDOW: Duration = Duration::from_millis(400);
 
-/// The names of the paths, in the order in which they are compared with the first.
-const PATHS: [&str; 3] = ["direct", "proxy", "proxy, fault on other keys"];
+/// The names of the ways to etcd. All others are compared with the first, those after the second with it too.
+const WAYS: [&str; 4] = ["direct", "bare TCP relay", "proxy", "proxy, fault on other keys"];
 
 /// `etcdserverpb.RangeRequest`.
 #[derive(Clone, PartialEq, Message)]
@@ -70,9 +77,16 @@ struct Put {
 /// etcd, and the ways to it; all end when this is dropped.
 struct Servers {
     etcd: LocalEtcd,
+    relay: TcpRelay,
     proxies: [EtcdProxyHandle; 2],
     ledger: UnboundedReceiver<Injection>,
     _dir: tempfile::TempDir,
+}
+
+/// Carries the bytes of every connection as they come. Takes no more connections once it is dropped.
+struct TcpRelay {
+    addr: SocketAddr,
+    accepting: JoinHandle<()>,
 }
 
 /// A way to etcd, and what is called on it.
@@ -128,7 +142,7 @@ fn calls() -> [Call; 2] {
 async fn latency(call: &Call, servers: &Servers) -> Result<(), Failure> {
     let mut table = Table::begin(&format!("{} of 2 KiB, one call after the other, in turns", call.name))?;
     let ways = servers.ways(call).await?;
-    let mut micros: [Vec<f64>; 3] = Default::default();
+    let mut micros: [Vec<f64>; WAYS.len()] = Default::default();
     for turn in 0..WARM_UP + CALLS {
         // Each way is as often behind each other way.
         for way in 0..ways.len() {
@@ -140,14 +154,18 @@ async fn latency(call: &Call, servers: &Servers) -> Result<(), Failure> {
             }
         }
     }
-    for (name, micros) in PATHS.iter().zip(&micros) {
+    for (name, micros) in WAYS.iter().zip(&micros) {
         table.row(&Figure::median(*name, "us", micros))?;
     }
-    let [direct, proxied @ ..] = &micros;
-    for (name, proxied) in PATHS[1..].iter().zip(proxied) {
-        let added = figures::compare(proxied, direct, |proxied, direct| proxied - direct);
-        let figure = Figure::new(format!("added by {name}"), "us", added, proxied.len());
-        table.row(&figure.target(Target::AtMost(80.0)))?;
+    let [direct, relayed, proxied @ ..] = &micros;
+    let added = |name: &str, one: &[f64], other: &[f64]| {
+        let added = figures::compare(one, other, |one, other| one - other);
+        Figure::new(format!("added by {name}"), "us", added, one.len())
+    };
+    table.row(&added(WAYS[1], relayed, direct))?;
+    for (name, proxied) in WAYS[2..].iter().zip(proxied) {
+        table.row(&added(name, proxied, direct).target(Target::AtMost(80.0)))?;
+        table.row(&added(&format!("{name}, over relay"), proxied, relayed))?;
     }
     Ok(())
 }
@@ -157,7 +175,7 @@ async fn throughput(call: &Call, servers: &Servers) -> Result<(), Failure> {
         format!("{} of 2 KiB, {STREAMS} streams on one connection, in turns of {WINDOW:?}", call.name);
     let mut table = Table::begin(&title)?;
     let ways = servers.ways(call).await?;
-    let (mut rates, mut costs): ([Vec<f64>; 3], [Vec<f64>; 3]) = Default::default();
+    let (mut rates, mut costs): ([Vec<f64>; WAYS.len()], [Vec<f64>; WAYS.len()]) = Default::default();
     for turn in 0..=WINDOWS {
         for way in 0..ways.len() {
             let way = (way + turn) % ways.len();
@@ -169,16 +187,21 @@ async fn throughput(call: &Call, servers: &Servers) -> Result<(), Failure> {
             }
         }
     }
-    for (name, rates) in PATHS.iter().zip(&rates) {
+    for (name, rates) in WAYS.iter().zip(&rates) {
         table.row(&Figure::median(*name, "calls/s", rates))?;
     }
-    let [direct, proxied @ ..] = &rates;
-    for (name, proxied) in PATHS[1..].iter().zip(proxied) {
-        let share = figures::compare(proxied, direct, |proxied, direct| proxied / direct * 100.0);
-        let figure = Figure::new(format!("{name}, of direct"), "%", share, proxied.len());
-        table.row(&figure.target(Target::AtLeast(85.0)))?;
+    let [direct, relayed, proxied @ ..] = &rates;
+    let share = |name: &str, one: &[f64], other: &[f64]| {
+        let share = figures::compare(one, other, |one, other| one / other * 100.0);
+        Figure::new(name, "%", share, one.len())
+    };
+    table.row(&share(&format!("{}, of direct", WAYS[1]), relayed, direct))?;
+    for (name, proxied) in WAYS[2..].iter().zip(proxied) {
+        let of_direct = share(&format!("{name}, of direct"), proxied, direct);
+        table.row(&of_direct.target(Target::AtLeast(85.0)))?;
+        table.row(&share(&format!("{name}, of relay"), proxied, relayed))?;
     }
-    for (name, costs) in PATHS.iter().zip(&costs).skip(1) {
+    for (name, costs) in WAYS.iter().zip(&costs).skip(1) {
         table.row(&Figure::median(format!("CPU of {name}, a call"), "us", costs))?;
     }
     Ok(())
@@ -222,13 +245,14 @@ impl Servers {
         for proxy in &proxies {
             proxy.arm(clock.now());
         }
-        Ok(Self { etcd, proxies, ledger, _dir: dir })
+        let relay = TcpRelay::start(etcd.address()).await?;
+        Ok(Self { etcd, relay, proxies, ledger, _dir: dir })
     }
 
-    /// The ways to etcd, in the order of [`PATHS`].
+    /// The ways to etcd, in the order of [`WAYS`].
     async fn ways(&self, call: &Call) -> Result<Vec<Way>, CallError> {
         let [plain, with_faults] = &self.proxies;
-        let addrs = [self.etcd.address(), plain.addr(), with_faults.addr()];
+        let addrs = [self.etcd.address(), self.relay.addr, plain.addr(), with_faults.addr()];
         try_join_all(addrs.map(async |addr| {
             let client = Client::connect(addr).await?;
             Ok(Way { method: client.method(call.path), client })
@@ -250,6 +274,35 @@ fn faults() -> Vec<EtcdFault> {
         during: None,
     };
     ["KV/Put", "KV/Range"].map(fault).into()
+}
+
+// === impl TcpRelay ===
+
+impl TcpRelay {
+    async fn start(upstream: SocketAddr) -> Result<Self, Failure> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let addr = listener.local_addr()?;
+        let accepting = tokio::spawn(async move {
+            while let Ok((downstream, _)) = listener.accept().await {
+                // When it breaks, the calls on it fail, and the bench with them.
+                tokio::spawn(async move { drop(relay(downstream, upstream).await) });
+            }
+        });
+        Ok(Self { addr, accepting })
+    }
+}
+
+impl Drop for TcpRelay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn relay(mut downstream: TcpStream, upstream: SocketAddr) -> io::Result<()> {
+    let mut upstream = TcpStream::connect(upstream).await?;
+    downstream.set_nodelay(true)?;
+    upstream.set_nodelay(true)?;
+    copy_bidirectional(&mut downstream, &mut upstream).await.map(drop)
 }
 
 // === impl Way ===

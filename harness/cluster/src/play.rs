@@ -190,8 +190,13 @@ impl Play {
     /// Stops the control plane of that name and deletes its directory. Blocks until its processes are gone.
     pub fn down(&self, name: &str) -> Result<(), PlayError> {
         let dir = self.dir(name)?;
+        let unknown = || PlayError::Unknown { name: name.to_owned() };
+        // Looked at before the lock is taken: the file of a lock stays.
+        if !dir.exists() {
+            return Err(unknown());
+        }
         let _lock = self.lock(name)?;
-        let cluster = self.read(name)?.ok_or_else(|| PlayError::Unknown { name: name.to_owned() })?;
+        let cluster = self.read(name)?.ok_or_else(unknown)?;
         // The API server first: it must not see its store go.
         for process in cluster.state.processes.iter().rev() {
             process.stop(GRACE).map_err(|source| PlayError::Stop {
@@ -312,6 +317,13 @@ mod tests {
             play.down(name).unwrap();
             assert!(ours.is_running(), "{name}: a stranger was stopped");
         }
+    }
+
+    #[test]
+    fn an_unknown_name_leaves_nothing_behind() {
+        let (_dir, play) = play();
+        assert!(matches!(play.down("nobody"), Err(PlayError::Unknown { .. })));
+        assert!(!play.root.exists(), "a lock file was left");
     }
 
     #[test]

@@ -33,7 +33,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    etcd::rules::Rules, hold::Timer, ledger::Injection, listen::Listening, note::Recorder,
+    etcd::rules::Rules,
+    hold::Timer,
+    ledger::Injection,
+    listen::Listening,
+    note::Recorder,
+    thread::{self, Thread},
 };
 
 mod bell;
@@ -81,6 +86,9 @@ pub enum EtcdProxyError {
     /// The thread that ends holds could not be started.
     #[error("cannot start the thread that holds etcd calls")]
     Timer(#[source] io::Error),
+    /// The thread that carries calls could not be started.
+    #[error("cannot start the thread that carries etcd calls")]
+    Thread(#[source] io::Error),
     /// A fault asks for an impossible delay.
     #[error("etcd fault {fault:?} has an impossible delay")]
     Delay {
@@ -114,7 +122,7 @@ impl EtcdProxy {
             ledger: config.ledger,
         };
         let rules = Arc::new(Rules::new(config.faults, config.seed, recorder)?);
-        let listening = Listening::start(config.listen, TaskTracker::new(), {
+        let serve = {
             let rules = Arc::clone(&rules);
             move |downstream, peer| {
                 let rules = Arc::clone(&rules);
@@ -125,9 +133,11 @@ impl EtcdProxy {
                     }
                 }
             }
-        })
-        .await
-        .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
+        };
+        let tasks = TaskTracker::new();
+        let thread = Thread::start(thread::ETCD, tasks.clone()).map_err(EtcdProxyError::Thread)?;
+        let listening = (thread.run(Listening::start(config.listen, tasks, serve)).await)
+            .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
         tracing::debug!(addr = %listening.addr, upstream = %config.upstream, "proxying etcd");
         Ok(EtcdProxyHandle { listening, rules })
     }

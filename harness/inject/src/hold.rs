@@ -15,6 +15,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use crate::thread::HOLDS;
+
 /// Holds calls. Clones share one thread, which ends with the last of them.
 #[derive(Debug, Clone)]
 pub struct Timer {
@@ -31,10 +33,15 @@ struct Hold {
 // === impl Timer ===
 
 impl Timer {
-    /// Starts the thread.
+    /// Starts the thread, and returns when it runs: before that it has no name by which it is found.
     pub fn start() -> io::Result<Self> {
         let (holds, incoming) = mpsc::channel();
-        thread::Builder::new().name("spangate-hold".to_owned()).spawn(move || run(&incoming))?;
+        let (runs, running) = mpsc::channel::<()>();
+        thread::Builder::new().name(HOLDS.to_owned()).spawn(move || {
+            drop(runs);
+            run(&incoming);
+        })?;
+        let _ = running.recv();
         Ok(Self { holds })
     }
 

@@ -15,9 +15,11 @@ pub mod hold;
 pub mod ledger;
 mod listen;
 mod note;
+mod thread;
 pub mod webhook;
 
 pub use etcd::{EtcdProxy, EtcdProxyConfig, EtcdProxyError, EtcdProxyHandle};
 pub use hold::Timer;
 pub use ledger::{Answer, Held, Injection, Target};
+pub use thread::THREADS;
 pub use webhook::{CANARY_NAMESPACE, CanaryCalls, WebhookConfig, WebhookError, WebhookHandle, WebhookServer};

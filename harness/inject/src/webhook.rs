@@ -38,6 +38,7 @@ use crate::{
     ledger::Injection,
     listen::Listening,
     note::Recorder,
+    thread::{self, Thread},
     webhook::{hook::Hook, serve::Server},
 };
 
@@ -89,6 +90,9 @@ pub enum WebhookError {
     /// The thread that ends holds could not be started.
     #[error("cannot start the thread that holds webhook calls")]
     Timer(#[source] io::Error),
+    /// The thread that answers calls could not be started.
+    #[error("cannot start the thread that answers webhook calls")]
+    Thread(#[source] io::Error),
     /// The certificate chain or the key is not PEM.
     #[error("cannot read the PEM {what} of the webhook server")]
     Pem {
@@ -155,14 +159,15 @@ impl WebhookServer {
             canaries: watch::Sender::default(),
         });
         let tasks = TaskTracker::new();
-        let listening = Listening::start(config.listen, tasks.clone(), {
-            let server = Arc::clone(&server);
+        let serve = {
+            let (server, tasks) = (Arc::clone(&server), tasks.clone());
             move |stream, peer| {
                 connection::serve(stream, peer, acceptor.clone(), Arc::clone(&server), tasks.clone())
             }
-        })
-        .await
-        .map_err(|source| WebhookError::Listen { listen: config.listen, source })?;
+        };
+        let thread = Thread::start(thread::WEBHOOKS, tasks.clone()).map_err(WebhookError::Thread)?;
+        let listening = (thread.run(Listening::start(config.listen, tasks, serve)).await)
+            .map_err(|source| WebhookError::Listen { listen: config.listen, source })?;
         tracing::debug!(addr = %listening.addr, faults = config.faults.len(), "serving webhooks");
         Ok(WebhookHandle { listening, server, faults: config.faults, ca_pem: config.ca_pem })
     }

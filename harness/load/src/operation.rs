@@ -90,7 +90,9 @@ impl<'a> Kind<'a> {
     /// The resource that it works on; that of a kubectl sequence depends on its commands.
     pub fn resource(self) -> Option<Resource> {
         Some(match self {
-            Self::Create(operation) | Self::Apply(operation) | Self::PostDelete(operation) => operation.resource,
+            Self::Create(operation) | Self::Apply(operation) | Self::PostDelete(operation) => {
+                operation.resource
+            }
             Self::Get(operation) => operation.resource,
             Self::List(operation) => operation.resource,
             Self::WatchList(operation) => operation.resource,

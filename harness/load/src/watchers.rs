@@ -140,12 +140,11 @@ pub(crate) async fn start(
         let identity = &member.watchers.identity;
         let (config, headers) = apart(identity, member.index.into());
         let place = lines.iter().position(|line| line.left > 0 && line.suits(identity, &headers));
-        let place = match place {
-            Some(place) => place,
-            None => {
-                lines.push(Line::open(identity, headers, config).await?);
-                lines.len() - 1
-            }
+        let place = if let Some(place) = place {
+            place
+        } else {
+            lines.push(Line::open(identity, headers, config).await?);
+            lines.len() - 1
         };
         lines[place].left -= 1;
         watching.add(site, &member, &lines[place]);
@@ -234,12 +233,12 @@ impl Watching {
         self.stop.cancel();
         let mut counts = WatchCounts::new();
         while let Some(ended) = self.tasks.join_next().await {
-            match ended {
-                Ok(of_one) => of_one.into_iter().for_each(|(watcher, events)| {
-                    let sum = counts.entry(watcher).or_default();
-                    events.into_iter().for_each(|(event, n)| *sum.entry(event).or_default() += n);
-                }),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            let of_one = ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            for (watcher, events) in of_one {
+                let sum = counts.entry(watcher).or_default();
+                for (event, n) in events {
+                    *sum.entry(event).or_default() += n;
+                }
             }
         }
         counts

@@ -70,10 +70,20 @@ pub enum ReadError {
 /// Reads and checks a scenario file.
 pub fn read(path: impl AsRef<Path>) -> Result<Loaded, ReadError> {
     let path = path.as_ref().to_owned();
-    let bytes = match read_limited(&path) {
-        Ok(bytes) => bytes,
-        Err(source) => return Err(ReadError::Io { path, source }),
-    };
+    match fs::File::open(&path) {
+        Ok(file) => read_from(file, path),
+        Err(source) => Err(ReadError::Io { path, source }),
+    }
+}
+
+/// Reads and checks a scenario from wherever it comes; `path` is shown in messages.
+pub fn read_from(source: impl Read, path: impl Into<PathBuf>) -> Result<Loaded, ReadError> {
+    let path = path.into();
+    let mut bytes = Vec::new();
+    // One byte more than a scenario may have, so that a longer one is told.
+    if let Err(source) = source.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes) {
+        return Err(ReadError::Io { path, source });
+    }
     if bytes.len() > MAX_BYTES {
         return Err(ReadError::TooLong { path });
     }
@@ -83,13 +93,6 @@ pub fn read(path: impl AsRef<Path>) -> Result<Loaded, ReadError> {
     };
     let scenario = parse(&path.display().to_string(), &text)?;
     Ok(Loaded { scenario, text, path })
-}
-
-/// The bytes of a file, at most one more than a scenario may have.
-fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Reads and checks the text of a scenario; `name` is shown in messages.

@@ -23,6 +23,6 @@ mod suggest;
 mod yaml;
 
 pub use diagnostics::{Diagnostics, Problem};
-pub use file::{Loaded, ReadError, parse, read};
+pub use file::{Loaded, ReadError, parse, read, read_from};
 pub use model::Scenario;
 pub use validate::{Finding, validate};

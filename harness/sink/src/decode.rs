@@ -7,6 +7,8 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use spangate_trace::{Event, Link, Names, Row, Span, SpanId, TraceId, UnixNanos, Value, span::Attributes};
 
+use crate::wire;
+
 /// The span whose message is `bytes`.
 ///
 /// Ids, times, names, kind and status come from `row`, which the walk made of the same bytes.
@@ -28,6 +30,12 @@ pub(crate) fn span(bytes: &[u8], row: &Row, names: &Names) -> Span {
         scope: names.get(row.scope).clone(),
         service: names.get(row.service).clone(),
     }
+}
+
+/// The attribute `key` of the span whose message is `bytes`: what [`span`] has, without the rest.
+pub(crate) fn attribute(bytes: &[u8], key: &str) -> Option<Value> {
+    let pair = wire::attribute(bytes, key).expect("a walk has accepted the span");
+    pair.map(|pair| value(KeyValue::decode(pair).expect("a walk accepts only what prost can decode").value))
 }
 
 /// Attributes by key; of two with the same key, which OTLP forbids, the last one holds.
@@ -74,9 +82,11 @@ fn value(value: Option<AnyValue>) -> Value {
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
+    use proptest::prelude::*;
     use spangate_trace::{Kind, Status};
 
     use super::*;
+    use crate::arbitrary::a_span;
 
     fn any(value: any_value::Value) -> AnyValue {
         AnyValue { value: Some(value) }
@@ -84,6 +94,18 @@ mod tests {
 
     fn pair(key: &str, value: any_value::Value) -> KeyValue {
         KeyValue { key: key.into(), value: Some(any(value)), key_strindex: 0 }
+    }
+
+    proptest! {
+        #[test]
+        fn one_attribute_is_read_as_with_the_whole_span(parts in (a_span(), a_span()), other in "[a-z.]{1,12}") {
+            // Two messages in one are a span with the attributes of both.
+            let bytes = [parts.0.encode_to_vec(), parts.1.encode_to_vec()].concat();
+            let all = attributes(otlp::Span::decode(&*bytes).unwrap().attributes);
+            for key in all.keys().chain([&other]) {
+                prop_assert_eq!(attribute(&bytes, key), all.get(key).cloned(), "{}", key);
+            }
+        }
     }
 
     #[test]

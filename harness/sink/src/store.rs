@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use spangate_trace::{Capture, Details, Kind, NameId, Names, Row, Span, TraceId};
+use spangate_trace::{Capture, Details, Kind, NameId, Names, Row, Span, TraceId, Value};
 use tokio::sync::watch;
 
 use crate::{
@@ -384,9 +384,14 @@ impl<'a> Batch<'a> {
 
 impl Entry {
     /// The whole span, whose message lies in `request`.
-    fn decode(&self, request: &Bytes, names: &Names) -> Span {
+    fn decode(&self, request: &[u8], names: &Names) -> Span {
+        decode::span(self.message(request), &self.row, names)
+    }
+
+    /// Its message, which lies in `request`.
+    fn message<'r>(&self, request: &'r [u8]) -> &'r [u8] {
         let (start, length) = (self.offset as usize, self.length as usize);
-        decode::span(&request[start..start + length], &self.row, names)
+        &request[start..start + length]
     }
 }
 
@@ -407,6 +412,11 @@ impl Details for Snapshot {
     fn span(&self, index: usize) -> Span {
         let entry = self.entries.get(index);
         entry.decode(&self.chunks.get(entry.chunk as usize).bytes, &self.names)
+    }
+
+    fn attribute(&self, index: usize, key: &str) -> Option<Value> {
+        let entry = self.entries.get(index);
+        decode::attribute(entry.message(&self.chunks.get(entry.chunk as usize).bytes), key)
     }
 }
 

@@ -80,6 +80,30 @@ pub fn count(request: &[u8]) -> Result<u64, WireError> {
     Ok(spans)
 }
 
+/// The `KeyValue` message of the attribute `key` in the `Span` message `span`; of several the last one.
+pub(crate) fn attribute<'a>(span: &'a [u8], key: &str) -> Result<Option<&'a [u8]>, WireError> {
+    let (mut reader, mut found) = (Reader::new(span), None);
+    while !reader.is_done() {
+        match reader.key()? {
+            (9, wire_type) => {
+                let mut pair = message(&mut reader, 9, wire_type)?;
+                let (bytes, mut its_key): (_, &[u8]) = (pair.rest(), &[]);
+                while !pair.is_done() {
+                    match pair.key()? {
+                        (1, wire_type) => its_key = message(&mut pair, 1, wire_type)?.rest(),
+                        (_, wire_type) => pair.skip(wire_type)?,
+                    }
+                }
+                if its_key == key.as_bytes() {
+                    found = Some(bytes);
+                }
+            }
+            (_, wire_type) => reader.skip(wire_type)?,
+        }
+    }
+    Ok(found)
+}
+
 /// The field `field`, which must be a message, text or bytes.
 #[inline]
 fn message<'a>(reader: &mut Reader<'a>, field: u32, wire_type: WireType) -> Result<Reader<'a>, WireError> {

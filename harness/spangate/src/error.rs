@@ -1,5 +1,10 @@
 //! What can keep a command from doing its work, and which exit code follows.
 
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
 use miette::Diagnostic;
 
 use crate::exit::Exit;
@@ -11,6 +16,7 @@ pub struct CommandError {
     exit: Exit,
     message: String,
     help: Option<String>,
+    directory: Option<PathBuf>,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -39,7 +45,7 @@ impl CommandError {
     }
 
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), help: None, source: None }
+        Self { exit, message: message.into(), help: None, directory: None, source: None }
     }
 
     /// Adds what lies behind it.
@@ -60,6 +66,29 @@ impl CommandError {
     #[must_use]
     pub fn help_else(self, help: impl FnOnce() -> String) -> Self {
         if self.help.is_some() || self.exit == Exit::Interrupted { self } else { self.help(help()) }
+    }
+
+    /// Adds the directory of the run that it ended.
+    #[must_use]
+    pub fn in_directory(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// The directory of the run that it ended, if one was made.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// The message with all that lies behind it, in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let _ = write!(text, ": {error}");
+            cause = error.source();
+        }
+        text
     }
 
     /// The exit code that follows.

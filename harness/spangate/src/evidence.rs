@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Deref,
     sync::OnceLock,
+    time::Duration,
 };
 
 use schemars::JsonSchema;
@@ -12,6 +13,10 @@ use spangate_inject::Injection;
 use spangate_load::{RequestRecord, WatchRecord};
 use spangate_scenario::{Scenario, model::RequestFilter};
 use spangate_trace::{Capture, PhaseTimes, Phases, TraceId, TraceIndex, UnixNanos, contract, select::Context};
+
+use self::stalls::Stalls;
+
+pub mod stalls;
 
 /// Everything that a verdict may look at.
 pub struct Evidence {
@@ -64,6 +69,9 @@ pub struct Facts {
     /// When the sink misbehaved, and when spans came again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<Outage>,
+    /// When the machine stalled.
+    #[serde(default)]
+    pub stalls: Stalls,
 }
 
 /// How the generator kept to its schedule.
@@ -136,6 +144,16 @@ pub struct Outage {
     /// When the first span was stored after its end.
     #[schemars(with = "Option<u64>")]
     pub first_span: Option<UnixNanos>,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// How much of the time between `from` and `to` the machine kept from the run. Without real-time scheduling
+    /// nobody knows: what watched for stalls then waited for the run itself too.
+    pub fn stalled(&self, from: UnixNanos, to: UnixNanos) -> Duration {
+        if self.realtime { self.stalls.overlap(from, to) } else { Duration::ZERO }
+    }
 }
 
 // === impl Evidence ===

@@ -11,6 +11,7 @@ use crate::{
 
 pub mod junit;
 pub mod latencies;
+pub mod list;
 pub mod schema;
 pub mod summary;
 
@@ -47,6 +48,9 @@ pub struct Report {
     pub seconds_to_first_span: Option<f64>,
     /// The command that repeats the run.
     pub repeat: String,
+    /// The directory that the run left, as the command line named its place.
+    #[serde(default)]
+    pub directory: String,
 }
 
 /// A program that took part.

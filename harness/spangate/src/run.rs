@@ -19,10 +19,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    directory::RunDirectory,
+    directory::{DirectoryError, RunDirectory},
     environment::{Environment, Notes, sleep_until},
     ledgers::{Ledgers, Noted},
     settle::Settle,
+    stalls::StallMonitor,
 };
 use crate::{
     error::CommandError,
@@ -40,6 +41,7 @@ mod ledgers;
 mod priority;
 mod recorder;
 mod settle;
+mod stalls;
 
 /// Time between the arming of the faults and the first arrival.
 const LEAD: Duration = Duration::from_millis(100);
@@ -64,27 +66,41 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<(Report, RunDirectory), CommandError> {
     let began = jiff::Timestamp::now();
-    let start = Instant::now();
-    let failed = |error| CommandError::environment("the directory of the run cannot be used").because(error);
     let time = began.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let directory =
-        RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time).map_err(failed)?;
-    directory.write(RunDirectory::SCENARIO, &plan.text).map_err(failed)?;
-    directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(failed)?;
-    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(failed)?;
+    let directory = RunDirectory::create(&options.out, &plan.scenario.metadata.name, &time)
+        .map_err(unusable_directory)?;
+    environment::sweep(&directory);
+    // Boxed, since it holds all that a run needs.
+    match Box::pin(run_in(&directory, began, plan, events, cancel)).await {
+        Ok(report) => Ok((report, directory)),
+        Err(error) => Err(error.in_directory(directory.path())),
+    }
+}
 
-    let ledgers = Ledgers::open(&directory, events.clone())?;
+async fn run_in(
+    directory: &RunDirectory,
+    began: jiff::Timestamp,
+    plan: Plan,
+    events: Events,
+    cancel: CancellationToken,
+) -> Result<Report, CommandError> {
+    let start = Instant::now();
+    directory.write(RunDirectory::SCENARIO, &plan.text).map_err(unusable_directory)?;
+    directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(unusable_directory)?;
+    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(unusable_directory)?;
+
+    let ledgers = Ledgers::open(directory, events.clone())?;
     let notes = Notes { clock: Clock::new(), injections: ledgers.injections.clone() };
     let assets = Assets::new(AssetsEnv::from_process());
     let started = tokio::select! {
-        started = Environment::start(&plan, &assets, &directory, &notes, &events) => started,
+        started = Environment::start(&plan, &assets, directory, &notes, &events) => started,
         () = cancel.cancelled() => Err(CommandError::interrupted()),
     };
     let environment = match started {
         Ok(environment) => environment,
         Err(error) => {
-            environment::tidy(&directory);
-            return Err(error.help_else(|| logs_are_in(&directory)));
+            environment::tidy(directory);
+            return Err(error.help_else(|| logs_are_in(directory)));
         }
     };
     let run =
@@ -97,19 +113,19 @@ pub async fn run(
     events.step(Step::Clean);
     let (components, to_first_span) = (environment.components.clone(), environment.to_first_span);
     let store = environment.sink.store();
-    environment.stop(&directory).await;
+    environment.stop(directory).await;
     drop(notes);
     // Also what a broken run has recorded is kept.
     let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
-    let noted = ledgers.close().await?;
-    let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(&directory)))?;
+    let ledgers = ledgers.close().await?;
+    let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
     written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
-    directory.write_json(RunDirectory::FACTS, &facts).map_err(failed)?;
+    directory.write_json(RunDirectory::FACTS, &facts).map_err(unusable_directory)?;
 
     events.step(Step::Judge);
-    let totals = totals(&noted.requests);
+    let totals = totals(&ledgers.requests);
     let repeat = plan.repeat();
-    let Noted { requests, injections, watched } = noted;
+    let Noted { requests, injections, watched } = ledgers;
     let evidence = Evidence::new(plan.scenario, requests, injections, store.snapshot(), facts);
     let evidence = evidence.with_watched(watched);
     let verdicts = verdict::judge(&evidence);
@@ -128,13 +144,18 @@ pub async fn run(
         seconds: start.elapsed().as_secs_f64(),
         seconds_to_first_span: Some(to_first_span.as_secs_f64()),
         repeat,
+        directory: directory.path().display().to_string(),
     };
-    directory.write(RunDirectory::REPORT, &report.to_json()).map_err(failed)?;
+    directory.write(RunDirectory::REPORT, &report.to_json()).map_err(unusable_directory)?;
     let junit = report::junit::junit(std::slice::from_ref(&report))
         .map_err(|error| CommandError::bug("the report cannot be written as JUnit XML").because(error))?;
-    directory.write(RunDirectory::JUNIT, &junit).map_err(failed)?;
+    directory.write(RunDirectory::JUNIT, &junit).map_err(unusable_directory)?;
     events.send(Event::Finished(Box::new(report.clone())));
-    Ok((report, directory))
+    Ok(report)
+}
+
+fn unusable_directory(error: DirectoryError) -> CommandError {
+    CommandError::environment("the directory of the run cannot be used").because(error)
 }
 
 fn logs_are_in(directory: &RunDirectory) -> String {
@@ -184,6 +205,7 @@ impl Run<'_> {
         let watching = engine.watch(self.cancel).await.map_err(|error| {
             CommandError::environment("the watchers cannot begin").because(error)
         })?;
+        let monitor = StallMonitor::start(self.clock, environment.realtime());
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
         let counting = AbortOnDrop(tokio::spawn(count_spans(environment.sink.store(), events.clone())));
@@ -195,9 +217,9 @@ impl Run<'_> {
             environment.disarm();
             let end = self.clock.now();
             summary.watched = watching.stop().await;
-            (summary, end)
+            (summary, end, monitor.stop())
         };
-        let ((summary, load_end), outages) = tokio::join!(load, join_all(self.outages(load_start)));
+        let ((summary, load_end, stalls), outages) = tokio::join!(load, join_all(self.outages(load_start)));
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
@@ -215,7 +237,7 @@ impl Run<'_> {
         Ok(Facts {
             load_start,
             load_end,
-            realtime: environment.realtime(),
+            realtime: environment.realtime().is_some(),
             generator: generator(&summary),
             sink: SinkFacts {
                 exports: stats.requests,
@@ -224,6 +246,7 @@ impl Run<'_> {
                 stored: stats.stored_spans,
             },
             outages,
+            stalls,
         })
     }
 

@@ -12,7 +12,10 @@ use spangate_trace::{
     Capture, Kind, Span, SpanId, Status, TraceContext, TraceId, UnixNanos, Value, contract,
 };
 
-use crate::evidence::{Evidence, Facts, Generator};
+use crate::evidence::{
+    Evidence, Facts, Generator,
+    stalls::{Stall, Stalls},
+};
 
 /// The fault that every second create meets.
 pub(crate) const SLOW_WEBHOOK: &str = "slow-mutate";
@@ -27,6 +30,8 @@ pub(crate) struct Run {
     requests: Vec<RequestRecord>,
     injections: Vec<Injection>,
     spans: Vec<Span>,
+    stalls: Vec<Stall>,
+    realtime: bool,
 }
 
 /// A request of the ledger that was answered at once.
@@ -79,7 +84,13 @@ pub(crate) fn span(name: &str, id: u8, start: u64, end: u64) -> Span {
 impl Run {
     /// `n` creates, 10 ms apart.
     pub(crate) fn of_creates(n: u64) -> Self {
-        let mut run = Self { requests: Vec::new(), injections: Vec::new(), spans: Vec::new() };
+        let mut run = Self {
+            requests: Vec::new(),
+            injections: Vec::new(),
+            spans: Vec::new(),
+            stalls: Vec::new(),
+            realtime: true,
+        };
         (0..n).for_each(|i| run.create(i));
         run
     }
@@ -201,7 +212,9 @@ impl Run {
         let facts = Facts {
             load_start: UnixNanos(LOAD_START),
             load_end,
+            realtime: self.realtime,
             generator: Generator { planned, started: planned, ..Generator::default() },
+            stalls: Stalls::new(2, self.stalls),
             ..Facts::default()
         };
         Evidence::new(scenario(), self.requests, self.injections, Capture::from_spans(self.spans), facts)
@@ -223,6 +236,25 @@ impl Run {
     pub(crate) fn edited(mut self, i: u64, name: &str, edit: impl FnOnce(&mut Span)) -> Self {
         let position = self.position(i, name);
         edit(&mut self.spans[position]);
+        self
+    }
+
+    /// The span `name` of request `i` ended later.
+    pub(crate) fn stretched(self, i: u64, name: &str, nanos: u64) -> Self {
+        self.edited(i, name, |span| span.end.0 += nanos)
+    }
+
+    /// The machine stalled for `nanos`, from `before` nanoseconds before the end of the span `name` of request
+    /// `i` on.
+    pub(crate) fn stalled(mut self, i: u64, name: &str, before: u64, nanos: u64) -> Self {
+        let from = UnixNanos(self.spans[self.position(i, name)].end.0 - before);
+        self.stalls.push(Stall { from, to: UnixNanos(from.0 + nanos) });
+        self
+    }
+
+    /// There was no real-time scheduling.
+    pub(crate) fn without_realtime(mut self) -> Self {
+        self.realtime = false;
         self
     }
 

@@ -5,12 +5,14 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use serde_json::{Value, json};
 
 /// Tests that start a control plane go one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -72,7 +74,7 @@ fn all_mistakes_of_a_file_are_told_at_once() {
     let (_dir, path) = with_scenario(MISTAKES);
     let output = output(spangate().args(["validate", "--output", "json"]).arg(&path));
     assert_eq!(output.status.code(), Some(2));
-    let files: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let files: Value = serde_json::from_slice(&output.stdout).unwrap();
     let lines: Vec<u64> = files[0]["problems"]
         .as_array()
         .unwrap()
@@ -81,6 +83,25 @@ fn all_mistakes_of_a_file_are_told_at_once() {
         .collect();
     assert_eq!(lines, [3, 9, 11, 14, 17], "{files:#}");
     assert!(text(&output).contains("did you mean"), "{files:#}");
+}
+
+/// Scenario: a valid scenario and a file with mistakes are validated from standard input.
+/// Guarantees: they are judged as files are, and messages say where they came from.
+#[test]
+fn standard_input_is_validated_too() {
+    for (scenario, code, says) in [(SMOKE, 0, "standard input: valid"), (MISTAKES, 2, "standard input:3:")] {
+        let mut child = spangate()
+            .args(["validate", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(scenario.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        assert!(text(&output).contains(says), "{}", text(&output));
+    }
 }
 
 /// Scenario: schemas and reference are generated again.
@@ -122,8 +143,39 @@ fn a_control_plane_that_cannot_be_had_is_exit_code_3() {
     assert!(text(&output).contains("kube-apiserver"), "{}", text(&output));
 }
 
+/// Scenario: kube-apiserver is a program that ends at once, then a file is no scenario; JSON is asked for.
+/// Guarantees: each run is an object of the same form, alone or in a list, and names its directory if it has one.
+#[test]
+fn a_run_that_could_not_start_is_in_the_json_too() {
+    let _alone = alone();
+    let (dir, path) = with_scenario(SMOKE);
+    let run = |files: &[&Path]| {
+        let mut command = spangate();
+        command.args(["run", "--output", "json", "--kube-apiserver", "/bin/false", "--out"]);
+        let output = output(command.arg(dir.path()).args(files));
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), json)
+    };
+    let (code, one) = run(&[&path]);
+    assert_eq!((code, &one["kind"], &one["status"]), (Some(3), &json!("BrokenRun"), &json!("error")));
+    assert_eq!(one["scenario"], "smoke");
+    assert!(one["error"].as_str().unwrap().contains("kube-apiserver"), "{one:#}");
+    assert!(Path::new(one["directory"].as_str().unwrap()).join("logs").is_dir(), "{one:#}");
+
+    let (code, two) = run(&[&path, &path]);
+    assert_eq!((code, &two["kind"]), (Some(3), &json!("ReportList")));
+    let items = two["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "{two:#}");
+    assert_ne!(items[0]["directory"], items[1]["directory"]);
+
+    let (code, missing) = run(&[Path::new("no-such-file.yaml")]);
+    assert_eq!((code, &missing["status"]), (Some(2), &json!("error")));
+    assert_eq!((&missing["scenario"], &missing["directory"]), (&json!("no-such-file.yaml"), &Value::Null));
+}
+
 /// Scenario: the harness is ended by SIGKILL in the middle of a run, then the same scenario is run again.
-/// Guarantees: etcd and kube-apiserver end with it, and the next run passes.
+/// Guarantees: etcd and kube-apiserver end with it, its directory says that it did not finish, and the next run
+/// passes and removes the keys that were left.
 #[test]
 fn kill_9_leaves_no_process_and_the_next_run_passes() {
     let _alone = alone();
@@ -132,8 +184,14 @@ fn kill_9_leaves_no_process_and_the_next_run_passes() {
     run.kill().unwrap();
     run.wait().unwrap();
     all_end(&children);
-    let output = output(spangate().args(["run", "--out"]).arg(dir.path()).arg(&path));
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let killed = glob_one(dir.path(), "requests.jsonl").parent().unwrap().to_owned();
+    assert!(killed.join("control-plane/pki").is_dir(), "a killed run cannot tidy up");
+    let check = output(spangate().args(["check", "--from"]).arg(&killed));
+    assert!(text(&check).contains("did not finish"), "{}", text(&check));
+    let next = output(spangate().args(["run", "--out"]).arg(dir.path()).arg(&path));
+    assert_eq!(next.status.code(), Some(0), "{}", text(&next));
+    assert!(!killed.join("control-plane").exists(), "keys are left");
+    assert!(killed.join("logs/kube-apiserver.log").exists(), "logs are kept");
 }
 
 /// Scenario: Ctrl-C in the middle of a run.
@@ -149,10 +207,10 @@ fn ctrl_c_ends_everything_and_keeps_the_ledgers() {
     assert!(killed.success());
     assert_eq!(run.wait().unwrap().code(), Some(130));
     all_end(&children);
-    let lines = fs::read_to_string(ledger).unwrap();
-    let whole = lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok());
+    let lines = fs::read_to_string(&ledger).unwrap();
+    let whole = lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok());
     assert!(whole && lines.ends_with('\n'), "{lines}");
-    assert!(!dir.path().join("control-plane").exists(), "keys and data are removed");
+    assert!(!ledger.with_file_name("control-plane").exists(), "keys and data are removed");
 }
 
 /// Starts a run and returns when it sends load, with the processes that it has started.

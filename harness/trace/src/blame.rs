@@ -9,6 +9,7 @@
 //! The intervals come from a bootstrap that draws requests within each group of each stratum.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     fmt,
     sync::Arc,
@@ -22,13 +23,13 @@ use crate::{
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observation {
+pub struct Observation<'t> {
     /// What requests must have in common to be compared, such as `create configmaps`.
     pub operation: Arc<str>,
     /// The faults that touched it, ascending and each once.
     pub faults: Vec<u32>,
     /// Where its time went.
-    pub phases: PhaseTimes,
+    pub phases: Cow<'t, PhaseTimes>,
     /// Its trace.
     pub trace: TraceId,
 }
@@ -115,8 +116,8 @@ pub enum Undecided {
 /// Requests that may be compared.
 #[derive(Default)]
 struct Stratum<'o> {
-    treated: Vec<&'o Observation>,
-    controls: Vec<&'o Observation>,
+    treated: Vec<&'o Observation<'o>>,
+    controls: Vec<&'o Observation<'o>>,
 }
 
 /// A stratum, ready to be resampled: the time in the fault's phases, and all of the time.
@@ -127,7 +128,7 @@ struct Resampled {
 }
 
 /// Looks for the phase that is to blame for what `fault` cost; `own` are the phases that the fault acts in.
-pub fn blame(observations: &[Observation], fault: u32, own: &[Phase], method: &Method) -> Blame {
+pub fn blame(observations: &[Observation<'_>], fault: u32, own: &[Phase], method: &Method) -> Blame {
     let strata = match comparable(observations, fault, method.least) {
         Ok(strata) => strata,
         Err(reason) => return Blame::Undecided(reason),
@@ -153,7 +154,11 @@ pub fn blame(observations: &[Observation], fault: u32, own: &[Phase], method: &M
 }
 
 /// The strata with enough requests of both sorts, or why there are none.
-fn comparable(observations: &[Observation], fault: u32, least: usize) -> Result<Vec<Stratum<'_>>, Undecided> {
+fn comparable<'o>(
+    observations: &'o [Observation<'o>],
+    fault: u32,
+    least: usize,
+) -> Result<Vec<Stratum<'o>>, Undecided> {
     let mut strata = BTreeMap::<_, Stratum<'_>>::new();
     for request in observations {
         let others: Vec<_> = request.faults.iter().copied().filter(|other| *other != fault).collect();
@@ -192,12 +197,12 @@ fn intervals(
     method: &Bootstrap,
 ) -> (Estimate, Estimate) {
     let own: HashSet<_> = own.iter().collect();
-    let parts = |request: &&Observation| {
+    let parts = |request: &&Observation<'_>| {
         let own = own.iter().map(|phase| request.phases.get(phase)).sum();
         [nanos(own), nanos(request.phases.total)]
     };
     let mut random = SplitMix64::new(method.seed);
-    let mut ready = |requests: &[&Observation]| {
+    let mut ready = |requests: &[&Observation<'_>]| {
         let sample = Sample::new(requests.iter().map(parts).collect(), &mut random);
         sample.expect("a stratum has requests of both sorts")
     };
@@ -236,14 +241,26 @@ fn combined(strata: &[Resampled], mut mean: impl FnMut(&Sample<2>) -> [f64; 2]) 
 
 /// The excess of each phase in nanoseconds, greatest first.
 fn by_phase(strata: &[Stratum<'_>], treated: usize) -> Vec<(Phase, f64)> {
-    let mut excess = BTreeMap::new();
+    let mut excess: Vec<(&Phase, f64)> = Vec::new();
     for stratum in strata {
         // A stratum weighs as much as it has touched requests; its untouched ones share that weight.
         let each = 1.0 / treated as f64;
         let control = -each * stratum.treated.len() as f64 / stratum.controls.len() as f64;
         for (requests, weight) in [(&stratum.treated, each), (&stratum.controls, control)] {
-            for (phase, time) in requests.iter().flat_map(|request| &request.phases.by_phase) {
-                *excess.entry(phase).or_insert(0.0) += weight * nanos(*time);
+            for request in requests {
+                // Most requests have the phases of the one before, in the same order.
+                let mut place = 0;
+                for (phase, time) in &request.phases.by_phase {
+                    if excess.get(place).is_none_or(|(next, _)| *next != phase) {
+                        place =
+                            excess.binary_search_by_key(&phase, |(known, _)| known).unwrap_or_else(|new| {
+                                excess.insert(new, (phase, 0.0));
+                                new
+                            });
+                    }
+                    excess[place].1 += weight * nanos(*time);
+                    place += 1;
+                }
             }
         }
     }
@@ -282,7 +299,7 @@ impl Default for Method {
 
 // === impl Observation ===
 
-impl Observation {
+impl Observation<'_> {
     fn touched(&self, fault: u32) -> bool {
         self.faults.contains(&fault)
     }

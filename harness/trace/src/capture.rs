@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{Kind, Span, SpanId, Status, TraceId, UnixNanos};
+use crate::{Kind, Span, SpanId, Status, TraceId, UnixNanos, Value};
 
 /// What every question needs to know about a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,11 @@ pub struct Names {
 pub trait Details: Send + Sync {
     /// The span of the row with this index.
     fn span(&self, index: usize) -> Span;
+
+    /// The attribute `key` of that span. Worth an implementation where a whole span is costly to make.
+    fn attribute(&self, index: usize, key: &str) -> Option<Value> {
+        self.span(index).attributes.remove(key)
+    }
 }
 
 /// A finished capture.
@@ -122,6 +127,19 @@ impl Capture {
     pub fn span(&self, index: usize) -> Span {
         self.details.span(index)
     }
+
+    /// One attribute of the span of a row, which costs less than the whole span.
+    pub fn attribute(&self, index: usize, key: &str) -> Option<Value> {
+        self.details.attribute(index, key)
+    }
+
+    /// The attribute `key` of the span of a row when it is text.
+    pub fn text(&self, index: usize, key: &str) -> Option<String> {
+        match self.attribute(index, key) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 // === impl Row ===
@@ -147,5 +165,9 @@ impl Row {
 impl Details for Vec<Span> {
     fn span(&self, index: usize) -> Span {
         self[index].clone()
+    }
+
+    fn attribute(&self, index: usize, key: &str) -> Option<Value> {
+        self[index].attributes.get(key).cloned()
     }
 }

@@ -55,26 +55,26 @@ pub enum Phase {
 )]
 pub struct ParsePhaseError(String);
 
-/// The phases that are written without a name after them.
-const PLAIN: [Phase; 13] = [
-    Phase::Server,
-    Phase::Authentication,
-    Phase::Audit,
-    Phase::Impersonation,
-    Phase::PriorityAndFairness,
-    Phase::Authorization,
-    Phase::Handler,
-    Phase::Cache,
-    Phase::Storage,
-    Phase::Encryption,
-    Phase::Serialization,
-    Phase::Proxy,
-    Phase::Other,
-];
-
 // === impl Phase ===
 
 impl Phase {
+    /// The phases that are written without a name after them.
+    pub const PLAIN: [Self; 13] = [
+        Self::Server,
+        Self::Authentication,
+        Self::Audit,
+        Self::Impersonation,
+        Self::PriorityAndFairness,
+        Self::Authorization,
+        Self::Handler,
+        Self::Cache,
+        Self::Storage,
+        Self::Encryption,
+        Self::Serialization,
+        Self::Proxy,
+        Self::Other,
+    ];
+
     /// The phase of a call of a mutating webhook; the suffix `.spangate.dev` is left out.
     pub fn mutating(webhook: &str) -> Self {
         Self::Mutating(contract::webhook_fault(webhook).into())
@@ -126,7 +126,7 @@ impl FromStr for Phase {
     type Err = ParsePhaseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(plain) = PLAIN.iter().find(|phase| phase.parts().0 == text) {
+        if let Some(plain) = Self::PLAIN.iter().find(|phase| phase.parts().0 == text) {
             return Ok(plain.clone());
         }
         match text.split_once(' ').filter(|(_, name)| !name.is_empty()) {
@@ -174,7 +174,7 @@ mod tests {
             1 => Phase::Validating(name.into()),
             _ => Phase::Etcd(name.into()),
         });
-        prop_oneof![prop::sample::select(PLAIN.to_vec()), named]
+        prop_oneof![prop::sample::select(Phase::PLAIN.to_vec()), named]
     }
 
     #[test]

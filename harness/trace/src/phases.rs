@@ -31,6 +31,8 @@ pub struct Phases<'i> {
     /// Every phase seen so far.
     known: Vec<Phase>,
     ids: HashMap<Phase, PhaseId>,
+    /// The phases seen so far by name, as the times of a request are to be.
+    by_name: Vec<PhaseId>,
     /// Nanoseconds in each phase of the request at hand, if on its path.
     spent: Vec<Option<u64>>,
     /// Spans to be looked at, with the part of the time line that is theirs.
@@ -83,6 +85,7 @@ impl<'i> Phases<'i> {
             classes: Vec::new(),
             known: Vec::new(),
             ids: HashMap::new(),
+            by_name: Vec::new(),
             spent: Vec::new(),
             stack: Vec::new(),
             children: Vec::new(),
@@ -106,11 +109,12 @@ impl<'i> Phases<'i> {
                 (phase, false) => self.divide(phase, piece),
             }
         }
-        let spent = self.spent.iter_mut().enumerate();
-        let spent = spent.filter_map(|(phase, spent)| spent.take().map(|spent| (phase, spent)));
-        let spent = spent.map(|(phase, spent)| (self.known[phase].clone(), Duration::from_nanos(spent)));
-        let mut by_phase: Vec<_> = spent.collect();
-        by_phase.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let mut by_phase = Vec::with_capacity(self.spent.iter().flatten().count());
+        for phase in &self.by_name {
+            if let Some(spent) = self.spent[*phase].take() {
+                by_phase.push((self.known[*phase].clone(), Duration::from_nanos(spent)));
+            }
+        }
         PhaseTimes { total: Duration::from_nanos(end - start), by_phase }
     }
 
@@ -155,8 +159,8 @@ impl<'i> Phases<'i> {
     }
 
     fn webhook(&mut self, row: usize, phase: fn(&str) -> Phase) -> PhaseId {
-        let span = self.index.capture().span(row);
-        self.id(phase(span.text(contract::WEBHOOK_ATTRIBUTE).unwrap_or("unnamed")))
+        let name = self.index.capture().text(row, contract::WEBHOOK_ATTRIBUTE);
+        self.id(phase(name.as_deref().unwrap_or("unnamed")))
     }
 
     fn class(&mut self, name: &str) -> Class {
@@ -190,6 +194,8 @@ impl<'i> Phases<'i> {
             return *id;
         }
         let id = self.known.len();
+        let place = self.by_name.partition_point(|other| self.known[*other] < phase);
+        self.by_name.insert(place, id);
         self.known.push(phase.clone());
         self.spent.push(None);
         self.ids.insert(phase, id);

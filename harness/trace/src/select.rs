@@ -1,8 +1,8 @@
 //! Picks spans out of a capture.
 //!
 //! A [`Selector`] is a condition on a span and on the spans around it; all parts that are given must hold.
-//! Names are matched once for the whole capture, then the compact rows are asked, and a span is decoded only
-//! when its attributes, events or links decide. What is found out about a span for the sake of another is
+//! Names are matched once for the whole capture, then the compact rows are asked, and a span is looked
+//! into only when its attributes, events or links decide. What is found out about a span for the sake of another is
 //! kept, so that the whole costs no more than the capture times the number of conditions.
 
 use std::{collections::HashSet, time::Duration};

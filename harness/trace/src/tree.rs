@@ -1,6 +1,6 @@
 //! Which span caused which: every trace of a capture as a forest.
 //!
-//! The index is built once and holds only numbers, 24 bytes a span and 20 a trace. Whatever the spans say, it
+//! The index is built once and holds only numbers, 24 bytes a span and 24 a trace. Whatever the spans say, it
 //! is a forest: a span whose id was seen before is kept but has no children, and a parent link that leads
 //! back to its own span is cut. So every walk ends.
 
@@ -24,6 +24,9 @@ pub struct TraceIndex<'c> {
     positions: Vec<u32>,
     /// The id of each trace, ascending: a search in them looks at no row.
     ids: Vec<TraceId>,
+    /// Where in `ids` the traces of each bucket begin, and the end of the last: a bucket has the ids with the
+    /// same first bits, about one where they are random.
+    buckets: Vec<u32>,
     /// The first position of each trace, and the end of the last trace.
     bounds: Vec<u32>,
     /// The positions of each trace, by span id.
@@ -81,9 +84,11 @@ impl<'c> TraceIndex<'c> {
         }
         let bounds = bounds(rows, &order);
         let firsts = bounds[..bounds.len() - 1].iter();
+        let ids: Vec<_> = firsts.map(|first| rows[order[*first as usize] as usize].trace_id).collect();
         let mut index = Self {
             capture,
-            ids: firsts.map(|first| rows[order[*first as usize] as usize].trace_id).collect(),
+            buckets: buckets(&ids),
+            ids,
             bounds,
             by_span: Vec::with_capacity(rows.len()),
             parents: vec![NONE; rows.len()],
@@ -182,7 +187,9 @@ impl<'c> TraceIndex<'c> {
 
     /// The trace with this id, when a span of it was captured.
     pub fn by_trace(&self, id: TraceId) -> Option<Trace<'_>> {
-        Some(self.trace(self.ids.binary_search(&id).ok()?))
+        let bucket = bucket(id, self.buckets.len() - 1);
+        let (from, to) = (self.buckets[bucket] as usize, self.buckets[bucket + 1] as usize);
+        Some(self.trace(from + self.ids[from..to].binary_search(&id).ok()?))
     }
 
     /// The trace that a row belongs to.
@@ -280,6 +287,26 @@ fn bounds(rows: &[Row], order: &[u32]) -> Vec<u32> {
     let trace = |position: usize| rows[order[position] as usize].trace_id;
     let first = |position: &usize| *position == 0 || trace(*position) != trace(*position - 1);
     (0..order.len()).filter(first).chain([order.len()]).map(size).collect()
+}
+
+/// Where the ids of each bucket begin in `ids`, which ascend, and the end of the last.
+fn buckets(ids: &[TraceId]) -> Vec<u32> {
+    // At least two buckets, so that the first bits are at least one.
+    let count = 1 << ids.len().max(2).ilog2();
+    let mut begins = vec![0; count + 1];
+    for id in ids {
+        begins[bucket(*id, count) + 1] += 1;
+    }
+    for bucket in 1..=count {
+        begins[bucket] += begins[bucket - 1];
+    }
+    begins
+}
+
+/// The bucket of an id when there are `count`, a power of two of at least two.
+fn bucket(id: TraceId, count: usize) -> usize {
+    let first = u128::from_be_bytes(*id.as_bytes()) >> (u128::BITS - count.ilog2());
+    usize::try_from(first).expect("a bucket's number is less than their count")
 }
 
 /// A number of spans; [`TraceIndex::new`] has made sure that it fits.

@@ -191,7 +191,7 @@ impl State {
 fn hold(watchers: &Watchers, index: u32) -> Duration {
     let seconds = match watchers.timeout {
         Some(timeout) => timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0),
-        None => 300 + (spread(index) * 300.0) as u64,
+        None => 300 + Duration::from_mins(5).mul_f64(spread(index)).as_secs(),
     };
     Duration::from_secs(seconds.max(1))
 }

@@ -74,7 +74,7 @@ mod tests {
             text in proptest::collection::vec("[a-z]{0,9}", 0..9),
             size in 1_usize..20,
         ) {
-            let whole: String = text.iter().map(|line| format!("{line}\n")).collect();
+            let whole: String = text.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             let pieces: Vec<_> = whole.as_bytes().chunks(size).collect();
             let found = lines(&pieces);
             prop_assert_eq!(found, text.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>());

@@ -109,10 +109,10 @@ impl Watcher {
         };
         let intended = self.clock.now();
         let mut progress = Progress::default();
-        let stop = self.stop.clone();
+        let cancel = self.stop.clone();
         let ended = tokio::select! {
             biased;
-            () = stop.cancelled() => None,
+            () = cancel.cancelled() => None,
             ended = self.exchange(step, &request, sent, &mut progress) => Some(ended),
         };
         let answered = progress.status.map(|status| Outcome::Status(status.as_u16()));

@@ -7,13 +7,14 @@ mod client;
 mod prepare;
 mod server;
 mod timing;
+mod users;
 mod watchers;
 mod wire;
 
 use std::collections::BTreeSet;
 
 use server::{Answer, Seen, Server};
-use spangate_load::{Engine, EngineConfig, EngineError, LoadEvent, RequestRecord, Schedule, Summary};
+use spangate_load::{Engine, EngineConfig, EngineError, LoadEvent, Replay, RequestRecord, Schedule, Summary};
 use spangate_scenario::{
     model::{Arrivals, ClientOptions, GetOperation, Load, MixEntry, Resource, Shape},
     units::{Duration, Rate},
@@ -36,8 +37,16 @@ struct Bench {
 
 impl Bench {
     fn new(server: Server, load: &Load) -> Self {
+        Self::with(server, load, Schedule::new(load, SEED), None)
+    }
+
+    /// An engine that sends a record again.
+    fn replaying(server: Server, load: &Load, replay: Replay) -> Self {
+        Self::with(server, load, replay.schedule(SEED), Some(replay))
+    }
+
+    fn with(server: Server, load: &Load, schedule: Schedule, replay: Option<Replay>) -> Self {
         let (sender, events) = unbounded_channel();
-        let schedule = Schedule::new(load, SEED);
         let clock = Clock::new();
         let engine = Engine::new(EngineConfig {
             endpoint: server.endpoint.clone(),
@@ -46,7 +55,7 @@ impl Bench {
             unprivileged: server.user.clone(),
             load: load.clone(),
             schedule: schedule.clone(),
-            replay: None,
+            replay,
             clock,
             events: sender,
             run_label: "test-run".to_owned(),
@@ -87,7 +96,9 @@ impl Bench {
         }
         records.sort_by_key(|record| (record.arrival, record.step));
         accounted(&summary, &records);
-        for record in records.iter().filter(|record| record.step == 0) {
+        // Users start when they are ready, which no schedule says.
+        let scheduled = |record: &&RequestRecord| record.step == 0 && self.schedule.planned() > 0;
+        for record in records.iter().filter(scheduled) {
             let arrival = self.schedule.arrivals().nth(usize::try_from(record.arrival).unwrap()).unwrap();
             assert_eq!(record.intended, start + arrival.at, "an arrival was moved");
         }

@@ -73,8 +73,8 @@ async fn pages_in_protobuf_are_read_to_the_last() {
     });
     // Unknown { raw: PodList { metadata: { continue } } }.
     let pages = |seen: &Seen| {
-        let last = seen.target.contains("continue=x&");
-        let page = if last { "k8s\0\x12\x02\x0a\x00" } else { "k8s\0\x12\x05\x0a\x03\x1a\x01x" };
+        let is_last = seen.target.contains("continue=x&");
+        let page = if is_last { "k8s\0\x12\x02\x0a\x00" } else { "k8s\0\x12\x05\x0a\x03\x1a\x01x" };
         Answer::Status(200, page.to_owned())
     };
     let mut bench = bench(MixEntry { list, ..MixEntry::default() }, Encoding::Protobuf, pages).await;

@@ -169,9 +169,8 @@ async fn a_watch_that_breaks_is_opened_again() {
 async fn no_more_than_fifty_share_a_connection() {
     let mut load = watched(60, WatchMode::WatchList);
     load.watchers.push(Watchers { identity: Identity::unprivileged(), ..load.watchers[0].clone() });
-    let watch = |seen: &Seen| match seen.target.contains("watch=true") {
-        true => Answer::Endless(vec![INITIAL_END]),
-        false => willing(seen),
+    let watch = |seen: &Seen| {
+        if seen.target.contains("watch=true") { Answer::Endless(vec![INITIAL_END]) } else { willing(seen) }
     };
     let server = Server::start(Options { streams: 50, ..Options::default() }, watch).await;
     let mut bench = Bench::new(server, &load);
@@ -192,9 +191,8 @@ async fn no_more_than_fifty_share_a_connection() {
 async fn a_watcher_that_cannot_begin_says_why() {
     let mut load = watched(2, WatchMode::WatchList);
     load.watchers[0].name = Some("informers".to_owned());
-    let refusing = |seen: &Seen| match seen.target.contains("watch=true") {
-        true => Answer::Status(403, String::new()),
-        false => willing(seen),
+    let refusing = |seen: &Seen| {
+        if seen.target.contains("watch=true") { Answer::Status(403, String::new()) } else { willing(seen) }
     };
     let bench = bench(&load, refusing).await;
     let cancel = CancellationToken::new();

@@ -43,7 +43,8 @@ pub struct Injected {
     /// Greatest difference between what was held and what the span shows.
     #[serde(default = "default_within")]
     pub within: Duration,
-    /// Share of the injections that must be within; all must be found.
+    /// Share of the injections that must be within; all must be found. Those are set aside, and counted, whose
+    /// whole excess is explained by stalls of the machine that were seen just then.
     #[serde(default = "default_share")]
     pub share: Ratio,
 }

@@ -45,7 +45,13 @@ pub(super) fn run(args: &CheckArgs, session: &Session) -> Result<Exit, CommandEr
         CommandError::environment("the report of the saved run cannot be read").because(error)
     })?;
     let verdicts = verdict::judge(&evidence);
-    let report = Report { status: overall(&verdicts), verdicts, ..report };
+    let report = Report {
+        status: overall(&verdicts),
+        verdicts,
+        // It may have been moved.
+        directory: directory.path().display().to_string(),
+        ..report
+    };
     match session.global.output {
         Output::Json => print_json(&report)?,
         Output::Text => {

@@ -12,7 +12,11 @@ use crate::{
     error::CommandError,
     exit::Exit,
     plan::Plan,
-    report::{Report, summary},
+    report::{
+        Report,
+        list::{BrokenRun, Entry, ReportList},
+        summary,
+    },
     run::{self, RunOptions, directory::RunDirectory},
     verdict::Status,
 };
@@ -50,7 +54,7 @@ pub(super) fn read_scenario(path: &Path) -> Result<spangate_scenario::Loaded, Co
 pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, CommandError> {
     // All files are read before the first one runs: a typo in the last one should not cost the others' time.
     let mut plans = Vec::new();
-    let mut invalid = None;
+    let mut outcome = Outcome { exit: Exit::Pass, entries: Vec::new() };
     for file in &args.files {
         match read_scenario(file).and_then(|loaded| Plan::new(loaded, args.seed)) {
             Ok(mut plan) => {
@@ -59,44 +63,68 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
                 binaries.etcd = args.etcd.clone().or(binaries.etcd.take());
                 plans.push(plan);
             }
-            Err(error) => invalid = Some(error),
+            Err(error) => outcome.broken(file.display().to_string(), error),
         }
     }
-    if let Some(error) = invalid {
-        return Err(error);
+    if outcome.exit != Exit::Pass {
+        plans.clear();
     }
     let options = RunOptions { out: args.out };
-    let mut exit = Exit::Pass;
-    let mut reports = Vec::new();
     for plan in plans {
-        let report = match one(plan, &options, session).await {
-            Ok(report) => report,
-            Err(error) if session.cancel.is_cancelled() || args.files.len() == 1 => return Err(error),
-            Err(error) => {
-                exit = exit.worst(super::fail(error));
-                continue;
-            }
-        };
-        exit = exit.worst(report.exit());
-        reports.push(report);
-    }
-    if session.global.output == Output::Json {
-        match reports.as_slice() {
-            [one] if args.files.len() == 1 => print_json(one)?,
-            many => print_json(&many)?,
+        let name = plan.scenario.metadata.name.clone();
+        match one(plan, &options, session).await {
+            Ok(report) => outcome.judged(report),
+            Err(error) => outcome.broken(name, error),
         }
-    } else if args.files.len() > 1 {
-        let count = |status| reports.iter().filter(|report| report.status == status).count();
-        print(&format!(
-            "\n{} scenarios: {} passed, {} failed, {} inconclusive, {} not run\n",
-            args.files.len(),
-            count(Status::Pass),
-            count(Status::Fail),
-            count(Status::Inconclusive),
-            args.files.len() - reports.len(),
-        ))?;
+        if session.cancel.is_cancelled() {
+            break;
+        }
     }
-    Ok(exit)
+    let several = args.files.len() > 1;
+    match (session.global.output, outcome.entries.as_slice()) {
+        (Output::Json, [one]) if !several => print_json(one)?,
+        (Output::Json, _) => print_json(&ReportList::new(outcome.entries))?,
+        (Output::Text, entries) if several => print(&counts(args.files.len(), entries))?,
+        (Output::Text, _) => {}
+    }
+    Ok(outcome.exit)
+}
+
+/// What became of all files.
+struct Outcome {
+    exit: Exit,
+    entries: Vec<Entry>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn judged(&mut self, report: Report) {
+        self.exit = self.exit.worst(report.exit());
+        self.entries.push(Entry::Judged(Box::new(report)));
+    }
+
+    fn broken(&mut self, scenario: String, error: CommandError) {
+        self.entries.push(Entry::Broken(BrokenRun::new(scenario, &error)));
+        self.exit = self.exit.worst(super::fail(error));
+    }
+}
+
+fn counts(files: usize, entries: &[Entry]) -> String {
+    let judged = |wanted: Option<Status>| {
+        let reports = entries.iter().filter_map(|entry| match entry {
+            Entry::Judged(report) => Some(report.status),
+            Entry::Broken(_) => None,
+        });
+        reports.filter(|status| wanted.is_none_or(|wanted| wanted == *status)).count()
+    };
+    format!(
+        "\n{files} scenarios: {} passed, {} failed, {} inconclusive, {} not run\n",
+        judged(Some(Status::Pass)),
+        judged(Some(Status::Fail)),
+        judged(Some(Status::Inconclusive)),
+        files - judged(None),
+    )
 }
 
 async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Report, CommandError> {

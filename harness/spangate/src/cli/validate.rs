@@ -1,16 +1,20 @@
 //! `spangate validate`: every mistake of every file at once.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::json;
+use spangate_scenario::{ReadError, read, read_from};
 
 use super::{Output, Session, print, print_json};
 use crate::{error::CommandError, exit::Exit, plan::cel_mistakes};
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
-    /// Scenario files.
+    /// Scenario files; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -19,11 +23,14 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
     let mut exit = Exit::Pass;
     let mut results = Vec::new();
     for file in &args.files {
-        let (text, problems) = match spangate_scenario::read(file) {
+        let stdin = file == Path::new("-");
+        let name = if stdin { Path::new("standard input") } else { file };
+        let read = if stdin { read_from(io::stdin().lock(), name) } else { read(file) };
+        let (text, problems) = match read {
             Ok(loaded) => {
                 let mistakes = cel_mistakes(&loaded.scenario);
                 let text: Vec<String> =
-                    mistakes.iter().map(|mistake| format!("{}: {mistake}\n", file.display())).collect();
+                    mistakes.iter().map(|mistake| format!("{}: {mistake}\n", name.display())).collect();
                 (text.concat(), mistakes.iter().map(|mistake| json!({"message": mistake})).collect())
             }
             Err(error) => {
@@ -38,7 +45,7 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
             Output::Json => {}
             Output::Text if !problems.is_empty() => print(&text)?,
             Output::Text if session.global.quiet => {}
-            Output::Text => print(&format!("{}: valid\n", file.display()))?,
+            Output::Text => print(&format!("{}: valid\n", name.display()))?,
         }
         results.push(json!({"file": file, "valid": problems.is_empty(), "problems": problems}));
     }
@@ -48,9 +55,9 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
     Ok(exit)
 }
 
-fn problems(error: &spangate_scenario::ReadError) -> Vec<serde_json::Value> {
+fn problems(error: &ReadError) -> Vec<serde_json::Value> {
     match error {
-        spangate_scenario::ReadError::Invalid(diagnostics) => diagnostics
+        ReadError::Invalid(diagnostics) => diagnostics
             .problems()
             .iter()
             .map(|problem| {

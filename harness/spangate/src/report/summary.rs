@@ -41,6 +41,11 @@ pub fn summary(report: &Report, directory: &Path, style: Style) -> String {
     let lag =
         text::signed(i64::try_from(report.facts.generator.start_lag_p99_us * 1_000).unwrap_or(i64::MAX));
     line(&mut out, &format!("{sent}; start lag p99 {lag}; {} spans stored", report.facts.sink.stored));
+    let stalls = &report.facts.stalls;
+    if stalls.cpus > 0 {
+        let who = if report.facts.realtime { "the machine" } else { "the machine, or the run itself," };
+        line(&mut out, &format!("{who} {stalls}"));
+    }
     out
 }
 
@@ -115,6 +120,7 @@ pub(crate) mod tests {
             seconds: 1.5,
             seconds_to_first_span: None,
             repeat: "spangate run made-up.yaml --seed 7".to_owned(),
+            directory: "run".to_owned(),
         }
     }
 

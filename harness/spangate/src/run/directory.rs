@@ -1,17 +1,23 @@
 //! The directory that a run leaves behind, and how it is read again.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A directory with the artefacts of one run.
 #[derive(Debug, Clone)]
-pub struct RunDirectory(PathBuf);
+pub struct RunDirectory {
+    path: PathBuf,
+    /// The directory itself, locked while its run goes on. The kernel unlocks it when the process ends, however
+    /// it ends.
+    _lock: Option<Arc<File>>,
+}
 
 /// A run directory that cannot be made, written or read.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +72,8 @@ impl RunDirectory {
                 Ok(()) => {
                     let logs = path.join(Self::LOGS);
                     fs::create_dir(&logs).map_err(failed(&logs))?;
-                    return Ok(Self(path));
+                    let lock = Self::lock(&path).map_err(failed(&path))?;
+                    return Ok(Self { path, _lock: lock });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(failed(&path)(error)),
@@ -77,14 +84,14 @@ impl RunDirectory {
 
     /// A directory that is there, whatever it holds.
     pub fn existing(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), _lock: None }
     }
 
     /// Makes the directory at `path`, or uses it if it is there and holds no plan yet.
     pub fn at(path: &Path) -> Result<Self, DirectoryError> {
         let failed = |source| DirectoryError { action: "use", path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(failed)?;
-        let directory = Self(path.to_owned());
+        let directory = Self { path: path.to_owned(), _lock: None };
         if directory.file(Self::PLAN).exists() {
             let message = format!("it holds the {} of another run", Self::PLAN);
             return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, message)));
@@ -94,16 +101,41 @@ impl RunDirectory {
 
     /// A directory that an earlier run left, or the newest one in a directory of runs.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
-        let facts = path.join(Self::FACTS);
-        if !facts.exists() && !path.join(Self::SCENARIO).exists() {
+        let directory = Self { path: path.to_owned(), _lock: None };
+        if directory.file(Self::FACTS).exists() {
+            return Ok(directory);
+        }
+        if !directory.file(Self::SCENARIO).exists() {
             return Self::latest(path);
         }
-        File::open(&facts).map_err(|source| DirectoryError {
-            action: "find the facts of a run in",
-            path: facts,
-            source,
-        })?;
-        Ok(Self(path.to_owned()))
+        let why = "this run did not finish; its ledgers and logs are all there is";
+        let source = io::Error::new(io::ErrorKind::NotFound, why);
+        Err(DirectoryError { action: "read the facts of", path: path.to_owned(), source })
+    }
+
+    /// The directories beside this one whose runs were killed: not finished, and nobody at work in them.
+    pub fn abandoned(&self) -> impl Iterator<Item = Self> + use<> {
+        let siblings = self.path.parent().and_then(|root| fs::read_dir(root).ok());
+        siblings.into_iter().flatten().filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let has = |name: &str| path.join(name).exists();
+            // Nothing but a run has all three, whatever else the user keeps here.
+            if has(Self::FACTS) || ![Self::SCENARIO, Self::PLAN, Self::REPEAT].into_iter().all(has) {
+                return None;
+            }
+            let lock = Self::lock(&path).ok()??;
+            Some(Self { path, _lock: Some(lock) })
+        })
+    }
+
+    /// Locks the directory, unless another run has.
+    fn lock(path: &Path) -> io::Result<Option<Arc<File>>> {
+        let directory = File::open(path)?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Some(Arc::new(directory))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// The newest directory under `root` that holds a finished run.
@@ -119,17 +151,17 @@ impl RunDirectory {
         let newest = runs.into_iter().max().ok_or_else(|| {
             failed(io::Error::new(io::ErrorKind::NotFound, "no finished run: start one with `spangate run`"))
         })?;
-        Ok(Self(newest.1.parent().unwrap_or(root).to_owned()))
+        Ok(Self { path: newest.1.parent().unwrap_or(root).to_owned(), _lock: None })
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The path of an artefact.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     /// Writes an artefact whole or not at all.
@@ -227,6 +259,36 @@ mod tests {
         first.write(RunDirectory::FACTS, "{}").unwrap();
         RunDirectory::create(root.path(), "b", "2").unwrap();
         assert_eq!(RunDirectory::latest(root.path()).unwrap().path(), first.path());
+    }
+
+    #[test]
+    fn a_run_that_did_not_finish_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunDirectory::create(root.path(), "a", "1").unwrap();
+        run.write(RunDirectory::SCENARIO, "").unwrap();
+        let error = RunDirectory::open(run.path()).unwrap_err();
+        assert!(error.source.to_string().contains("did not finish"), "{error:?}");
+    }
+
+    /// Scenario: beside a new run there are one that goes on, one that was killed, one that finished, and a
+    /// directory of the user's.
+    /// Guarantees: only the killed one is abandoned.
+    #[test]
+    fn only_a_killed_run_is_abandoned() {
+        let root = tempfile::tempdir().unwrap();
+        let run = |name: &str| {
+            let run = RunDirectory::create(root.path(), name, "1").unwrap();
+            for file in [RunDirectory::SCENARIO, RunDirectory::PLAN, RunDirectory::REPEAT] {
+                run.write(file, "").unwrap();
+            }
+            run
+        };
+        let (new, _going_on) = (run("new"), run("going-on"));
+        let killed = run("killed").path().to_owned();
+        run("finished").write(RunDirectory::FACTS, "{}").unwrap();
+        fs::create_dir(root.path().join("mine")).unwrap();
+        let abandoned: Vec<_> = new.abandoned().map(|left| left.path().to_owned()).collect();
+        assert_eq!(abandoned, [killed]);
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Environment {
             .map_err(|error| CommandError::environment("the certificates cannot be made").because(error))?;
         let tell = forward(events);
         let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started)?;
+        raise(realtime.as_ref(), Realtime::raise_run, events);
         let proxy = proxy(plan, &etcd, notes).await?;
         let etcd_url =
             proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
@@ -166,6 +167,7 @@ impl Environment {
         first_span(plan, &sink, &administrator, &api_server).await?;
         let to_first_span = start.elapsed();
         let webhooks = webhooks(plan, &pki, notes).await?;
+        raise(realtime.as_ref(), Realtime::raise_injectors, events);
         Ok(Self {
             sink,
             administrator,
@@ -195,9 +197,9 @@ impl Environment {
         )
     }
 
-    /// Whether harness and control plane have real-time scheduling.
-    pub(super) fn realtime(&self) -> bool {
-        self.realtime.is_some()
+    /// The real-time scheduling of harness and control plane, if they have it.
+    pub(super) fn realtime(&self) -> Option<&Realtime> {
+        self.realtime.as_ref()
     }
 
     /// Lets the faults act from `start` on.
@@ -239,6 +241,15 @@ impl Environment {
     }
 }
 
+/// Removes the files that killed runs left beside this one: there are private keys among them. Their processes
+/// have ended with them.
+pub(super) fn sweep(directory: &RunDirectory) {
+    for left in directory.abandoned().filter(|left| left.file(FILES).exists()) {
+        tracing::info!(run = %left.path().display(), "removing what a killed run left");
+        tidy(&left);
+    }
+}
+
 /// Keeps the logs of the control plane and removes its certificates, keys and data, as far as there are any.
 pub(super) fn tidy(directory: &RunDirectory) {
     let files = directory.file(FILES);
@@ -256,6 +267,13 @@ pub(super) fn tidy(directory: &RunDirectory) {
             tracing::warn!(%error, files = %files.display(), "cannot remove the files of the control plane");
         }
         _ => {}
+    }
+}
+
+/// Takes a step up in real-time scheduling, if there is any, and says when that fails.
+fn raise(realtime: Option<&Realtime>, step: impl FnOnce(&Realtime) -> Result<(), String>, events: &Events) {
+    if let Some(Err(why)) = realtime.map(step) {
+        events.send(Event::Note(format!("only one real-time priority, so timings are less certain: {why}")));
     }
 }
 

@@ -4,16 +4,29 @@
 //! and the harness waits for the scheduler. Under the fair scheduler a woken thread may wait some milliseconds
 //! for one that runs, its own or a stranger's; under `SCHED_RR` it does not wait for strangers at all
 //! (`sched(7)`). Threads and processes that are started later inherit it, so the control plane has it too.
+//! Among its own the run has four priorities, by who must not wait for whom (docs/adr/0009).
 //!
 //! It is set by `chrt` of util-linux, which is on every Linux system: setting it for every thread of a process
 //! is one call there, and unsafe code here. Without the right to it (`CAP_SYS_NICE`), or without `chrt`, the run
 //! goes on as it is, and the report says so. The kernel keeps a twentieth of each second for everybody else
 //! (`sched_rt_runtime_us`), so the machine stays usable.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs, io,
+    process::{Command, Stdio},
+};
 
-/// Any real-time priority is above every other thread of the machine; the lowest leaves room above.
-const PRIORITY: &str = "1";
+use rustix::thread::Pid;
+use spangate_inject::THREADS;
+
+/// etcd: its garbage collector takes every idle CPU, and what a call waits for it is in the ledger.
+const ETCD: &str = "1";
+/// The API server, and the load and the sink beside it.
+const RUN: &str = "2";
+/// The injectors: what a call waits for them, or they for a CPU, is in a span and in no ledger.
+const INJECTORS: &str = "3";
+/// What watches all the others.
+const MONITOR: &str = "4";
 
 /// Real-time scheduling of this process; given back when this is dropped.
 pub(super) struct Realtime(());
@@ -21,24 +34,64 @@ pub(super) struct Realtime(());
 // === impl Realtime ===
 
 impl Realtime {
-    /// Asks for it; the error says why it cannot be had.
+    /// Asks for it; the error says why it cannot be had. etcd, when it is started now, gets it too.
     pub(super) fn ask() -> Result<Self, String> {
-        chrt(&["--all-tasks", "--rr", "--pid", PRIORITY]).map(|()| Self(()))
+        chrt(&["--all-tasks", "--rr", "--pid", ETCD, &us()]).map(|()| Self(()))
+    }
+
+    /// Puts this process, and what it starts from now on, above etcd.
+    #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
+    pub(super) fn raise_run(&self) -> Result<(), String> {
+        chrt(&["--all-tasks", "--rr", "--pid", RUN, &us()])
+    }
+
+    /// Puts the threads of the injectors above harness and control plane.
+    #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
+    pub(super) fn raise_injectors(&self) -> Result<(), String> {
+        let threads = threads_named(&THREADS).map_err(|error| format!("cannot find our threads: {error}"))?;
+        threads.iter().try_for_each(|thread| chrt(&["--rr", "--pid", INJECTORS, thread]))
+    }
+
+    /// Puts one thread of this process above everything else of the run.
+    #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
+    pub(super) fn raise_monitor(&self, thread: Pid) -> Result<(), String> {
+        chrt(&["--rr", "--pid", MONITOR, &thread.as_raw_nonzero().to_string()])
     }
 }
 
 impl Drop for Realtime {
     fn drop(&mut self) {
-        if let Err(why) = chrt(&["--all-tasks", "--other", "--pid", "0"]) {
+        if let Err(why) = chrt(&["--all-tasks", "--other", "--pid", "0", &us()]) {
             tracing::warn!(why, "cannot give real-time scheduling back");
         }
     }
 }
 
+/// The numbers of our threads with one of these names.
+fn threads_named(names: &[&str]) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let task = task?;
+        // A thread may have ended meanwhile.
+        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        if names.contains(&name.trim_end()) {
+            found.push(task.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn us() -> String {
+    std::process::id().to_string()
+}
+
 fn chrt(args: &[&str]) -> Result<(), String> {
     let mut command = Command::new("chrt");
-    command.args(args).arg(std::process::id().to_string()).stdin(Stdio::null());
-    let output = command.output().map_err(|error| format!("chrt cannot be started: {error}"))?;
+    let output = command
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("chrt cannot be started: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
@@ -59,10 +112,23 @@ mod tests {
             .collect()
     }
 
-    /// Scenario: real-time scheduling is asked for, by whomever runs the tests.
+    /// Says that the process runs this one test, so that its threads stay as they are.
+    const ALONE: &str = "SPANGATE_TEST_ALONE";
+
+    /// Scenario: real-time scheduling is asked for, by whomever runs the tests, in a process of its own, since
+    /// other tests start threads whenever they like.
     /// Guarantees: either every thread has it and gets rid of it again, or there is a reason and nothing changed.
     #[test]
     fn it_is_had_whole_or_not_at_all_and_given_back() {
+        if std::env::var_os(ALONE).is_none() {
+            let (_, module) = module_path!().split_once("::").unwrap();
+            let name = format!("{module}::it_is_had_whole_or_not_at_all_and_given_back");
+            let mut alone = Command::new(std::env::current_exe().unwrap());
+            let output = alone.args(["--exact", &name]).env(ALONE, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
         let (rr, other) = ("2", "0");
         match Realtime::ask() {
             Ok(realtime) => {
@@ -72,5 +138,13 @@ mod tests {
             Err(why) => assert!(!why.is_empty()),
         }
         assert!(policies().iter().all(|policy| policy == other), "{:?}", policies());
+    }
+
+    #[test]
+    fn the_threads_of_an_injector_are_found() {
+        let timer = spangate_inject::Timer::start().unwrap();
+        let found = threads_named(&THREADS).unwrap();
+        assert!(!found.is_empty() && !found.contains(&us()), "{found:?}");
+        drop(timer);
     }
 }

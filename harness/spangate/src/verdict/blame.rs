@@ -1,6 +1,10 @@
 //! `blame`: the fault explains the excess latency of the requests that it touched.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use spangate_scenario::{
     model::{Blame, Fault, WebhookType},
@@ -81,7 +85,7 @@ fn phase(fault: &Fault) -> Option<Phase> {
 }
 
 /// Every traced request with the faults that touched it, by the number of the fault in the scenario.
-fn observations(case: &Case<'_>) -> Vec<Observation> {
+fn observations<'c>(case: &'c Case<'_>) -> Vec<Observation<'c>> {
     let numbers: HashMap<&str, u32> =
         (0..).zip(&case.scenario.spec.faults).map(|(number, fault)| (fault.name(), number)).collect();
     let mut touched: HashMap<TraceId, BTreeSet<u32>> = HashMap::new();
@@ -90,12 +94,18 @@ fn observations(case: &Case<'_>) -> Vec<Observation> {
             touched.entry(parent.trace_id).or_default().insert(*number);
         }
     }
+    let mut operations: HashSet<Arc<str>> = HashSet::new();
     case.phases()
         .filter_map(|(request, times)| {
             let trace = request.sent?.trace_id;
             let faults = touched.get(&trace).map(|set| set.iter().copied().collect()).unwrap_or_default();
-            let operation = phases::operation(request).into();
-            Some(Observation { operation, faults, phases: times.clone(), trace })
+            let operation = phases::operation(request);
+            let operation = operations.get(operation.as_str()).cloned().unwrap_or_else(|| {
+                let operation: Arc<str> = operation.into();
+                operations.insert(Arc::clone(&operation));
+                operation
+            });
+            Some(Observation { operation, faults, phases: Cow::Borrowed(times), trace })
         })
         .collect()
 }

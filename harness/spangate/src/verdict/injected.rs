@@ -4,8 +4,15 @@
 //! fault ledger names the very span that must show it: `HTTP POST` below `Call mutating webhook`, or
 //! `etcdserverpb.KV/Txn`. The span runs from just before the request left the API server until just after
 //! the answer was there, so it must be as long as the injector had the call in its hands, and a little more.
+//!
+//! A machine that stalls between the two makes the span longer, and no ledger of ours a liar. Where stalls that
+//! were seen just then account for all that is too much, the injection is set aside, and counted
+//! (docs/adr/0008).
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use spangate_inject::Target;
 use spangate_scenario::model::{Fault, Injected, WebhookType};
@@ -13,6 +20,9 @@ use spangate_trace::{Kind, SpanId, TraceContext, TraceId, UnixNanos, contract, s
 
 use super::{Check, Verdict};
 use crate::{evidence::Case, text};
+
+/// Share of the injections that may be set aside; with more of them too little is left to judge.
+const MOST_SET_ASIDE: f64 = 0.2;
 
 pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
     let mut verdict = Verdict::new(format!("injected {} within {}", expect.fault, expect.within));
@@ -28,7 +38,7 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
     let shape = Shape::of(fault);
     let mut missing = Vec::new();
     let mut misplaced = Vec::new();
-    let mut differences: Vec<(i64, TraceId)> = Vec::new();
+    let mut differences = Vec::new();
     for (parent, call) in &calls.by_span {
         let Some(index) = case.index.by_span(parent.0, parent.1) else {
             missing.push(parent.0);
@@ -43,7 +53,12 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
         }
         let row = &case.capture.rows()[index];
         let shown = row.end.signed_since(row.start);
-        differences.push((shown - call.answered.signed_since(call.received), parent.0));
+        differences.push(Difference {
+            nanos: shown - call.answered.signed_since(call.received),
+            stalled: case.facts.stalled(row.start, call.received)
+                + case.facts.stalled(call.answered, row.end),
+            trace: parent.0,
+        });
     }
     let n = calls.by_span.len();
     let found = format!("{} of {n}", n - missing.len());
@@ -70,40 +85,79 @@ pub(super) fn judge(expect: &Injected, case: &Case<'_>) -> Verdict {
     verdict
 }
 
-fn judge_differences(expect: &Injected, mut differences: Vec<(i64, TraceId)>, verdict: &mut Verdict) {
-    let n = differences.len();
-    if n == 0 {
+/// Judges the lengths of the spans, those that stalls explain set aside.
+fn judge_differences(expect: &Injected, mut differences: Vec<Difference>, verdict: &mut Verdict) {
+    let all = differences.len();
+    if all == 0 {
         return;
     }
-    differences.sort_unstable_by_key(|(difference, _)| difference.unsigned_abs());
-    let sizes: Vec<u64> = differences.iter().map(|(difference, _)| difference.unsigned_abs()).collect();
-    let within = u64::try_from(expect.within.as_nanos()).unwrap_or(u64::MAX);
-    let inside = sizes.partition_point(|size| *size <= within);
-    let share = inside as f64 / n as f64;
-    let interval = stats::wilson(inside as u64, n as u64, 0.95);
-    let mut check = Check::bound(
-        format!("share with a difference of at most {}", expect.within),
-        format!("{} ({inside} of {n})", text::percent(share)),
-        format!(">= {}", expect.share),
-        n,
-        share >= expect.share.get(),
-    );
-    check = check.with_interval(format!(
-        "{} to {} (95%)",
-        text::percent(interval.low),
-        text::percent(interval.high)
-    ));
-    verdict.check(check);
-    for (what, quantile) in [("p50 of the difference", 0.5), ("p99 of the difference", 0.99)] {
-        if let Some(value) = stats::quantile(&sizes, quantile) {
-            verdict.check(Check::told(what, text::nanos(*value), n));
+    differences.sort_unstable_by_key(Difference::size);
+    let within = expect.within.get();
+    let (explained, judged): (Vec<_>, Vec<_>) =
+        differences.iter().partition(|difference| difference.is_explained(within));
+    let n = judged.len();
+    if !explained.is_empty() {
+        let text = format!("{} of {all}", explained.len());
+        verdict.check(Check::told("set aside: the machine stalled just then", text, all));
+        if explained.len() as f64 > MOST_SET_ASIDE * all as f64 {
+            verdict.undecided(format!(
+                "the machine stalled in {} of {all} injections, more than {}: run it on a quieter machine",
+                explained.len(),
+                text::percent(MOST_SET_ASIDE),
+            ));
         }
     }
-    if let Some((worst, trace)) = differences.last() {
-        verdict.check(Check::told("largest difference", text::signed(*worst), n));
-        if worst.unsigned_abs() > within {
-            verdict.example(*trace);
+    if n > 0 {
+        let inside = judged.partition_point(|difference| difference.size() <= within);
+        let share = inside as f64 / n as f64;
+        let interval = stats::wilson(inside as u64, n as u64, 0.95);
+        let check = Check::bound(
+            format!("share with a difference of at most {}", expect.within),
+            format!("{} ({inside} of {n})", text::percent(share)),
+            format!(">= {}", expect.share),
+            n,
+            share >= expect.share.get(),
+        );
+        verdict.check(check.with_interval(format!(
+            "{} to {} (95%)",
+            text::percent(interval.low),
+            text::percent(interval.high)
+        )));
+    }
+    let sizes: Vec<Duration> = differences.iter().map(Difference::size).collect();
+    for (what, quantile) in [("p50 of the difference", 0.5), ("p99 of the difference", 0.99)] {
+        if let Some(value) = stats::quantile(&sizes, quantile) {
+            verdict.check(Check::told(what, text::duration(*value), all));
         }
+    }
+    if let Some(worst) = differences.last() {
+        verdict.check(Check::told("largest difference", text::signed(worst.nanos), all));
+    }
+    if let Some(worst) = judged.last().filter(|worst| worst.size() > within) {
+        verdict.example(worst.trace);
+    }
+}
+
+/// How far a span and the ledger are apart.
+struct Difference {
+    /// By how much the span is longer than what was held.
+    nanos: i64,
+    /// How much of the span before and after what was held fell into stalls.
+    stalled: Duration,
+    trace: TraceId,
+}
+
+// === impl Difference ===
+
+impl Difference {
+    fn size(&self) -> Duration {
+        Duration::from_nanos(self.nanos.unsigned_abs())
+    }
+
+    /// Whether the span is too long, and stalls are the whole reason. They never make a span shorter than what
+    /// was held.
+    fn is_explained(&self, within: Duration) -> bool {
+        self.nanos > 0 && self.size() > within && self.stalled >= self.size().saturating_sub(within)
     }
 }
 
@@ -305,5 +359,58 @@ mod tests {
     #[test]
     fn a_fault_that_never_acted_decides_nothing() {
         assert_eq!(verdict(SLOW_WEBHOOK, Run::of_creates(0)).status, Status::Inconclusive);
+    }
+
+    const MS: u64 = 1_000_000;
+
+    /// A call of the slow webhook took 6 ms longer than what was held, and 0.5 ms that it always takes.
+    fn with_a_late_answer() -> Run {
+        Run::of_creates(40).stretched(4, "HTTP POST", 6 * MS)
+    }
+
+    #[test]
+    fn what_a_stall_explains_is_set_aside_and_told() {
+        let verdict = verdict(SLOW_WEBHOOK, with_a_late_answer().stalled(4, "HTTP POST", 5 * MS, 5 * MS));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:#?}");
+        let told = verdict.checks.iter().find(|check| check.what.starts_with("set aside")).unwrap();
+        assert_eq!((told.observed.as_str(), told.n), ("1 of 20", 20));
+        let share = verdict.checks.iter().find(|check| check.what.starts_with("share")).unwrap();
+        assert_eq!(share.n, 19, "{verdict:#?}");
+        let worst = verdict.checks.iter().find(|check| check.what.starts_with("largest")).unwrap();
+        assert_eq!((worst.observed.as_str(), worst.n), ("6.50ms", 20));
+    }
+
+    #[test]
+    fn a_stall_that_does_not_explain_it_excuses_nothing() {
+        let cases = [
+            ("none", with_a_late_answer()),
+            ("too short", with_a_late_answer().stalled(4, "HTTP POST", 5 * MS, 4 * MS)),
+            ("after the span", with_a_late_answer().stalled(4, "HTTP POST", 0, 50 * MS)),
+            ("while it was held", with_a_late_answer().stalled(4, "HTTP POST", 100 * MS, 90 * MS)),
+            ("of another call", with_a_late_answer().stalled(30, "HTTP POST", 5 * MS, 5 * MS)),
+            (
+                "that may be the run's own",
+                with_a_late_answer().stalled(4, "HTTP POST", 5 * MS, 5 * MS).without_realtime(),
+            ),
+        ];
+        for (stall, run) in cases {
+            let verdict = verdict(SLOW_WEBHOOK, run);
+            assert_eq!(verdict.status, Status::Fail, "a stall {stall}: {verdict:#?}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_that_lies_is_never_excused() {
+        let stalled = |run: Run| run.stalled(0, "HTTP POST", 1_000 * MS, 10_000 * MS);
+        for fault in [SLOW_WEBHOOK, SLOW_ETCD] {
+            let verdict = verdict(fault, stalled(Run::of_creates(40)).lying_by(fault, 5 * MS));
+            assert_eq!(verdict.status, Status::Fail, "{verdict:#?}");
+        }
+        // Held for longer than it says, each time: stalls account for it, but not for so many.
+        let held_longer =
+            (0..40).step_by(2).fold(Run::of_creates(40), |run, i| run.stretched(i, "HTTP POST", 5 * MS));
+        let verdict = verdict(SLOW_WEBHOOK, stalled(held_longer));
+        assert_eq!(verdict.status, Status::Inconclusive, "{verdict:#?}");
+        assert!(verdict.reasons[0].contains("20 of 20"), "{verdict:#?}");
     }
 }

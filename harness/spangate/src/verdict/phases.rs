@@ -130,6 +130,18 @@ mod tests {
         assert!(verdict.reasons[0].contains("etcd KV/Txn"), "{verdict:?}");
     }
 
+    /// Scenario: the phases that editors propose for a scenario are held against those that spans are given.
+    /// Guarantees: each proposal is a phase, and no phase that is a word alone is left out.
+    #[test]
+    fn editors_propose_the_phases_that_there_are() {
+        let schema = spangate_scenario::schema::scenario_schema();
+        let examples = schema.pointer("/$defs/Phases/properties/phase/examples").unwrap();
+        let proposed: Vec<Phase> = serde_json::from_value(examples.clone()).unwrap();
+        for plain in Phase::PLAIN {
+            assert!(proposed.contains(&plain), "{plain} is not proposed");
+        }
+    }
+
     #[test]
     fn without_traces_nothing_is_decided() {
         assert_eq!(

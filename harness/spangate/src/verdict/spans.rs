@@ -44,7 +44,7 @@ pub(super) fn judge(expect: &Spans, case: &Case<'_>) -> Verdict {
             }
         };
         each(&format!("attribute {key}"), &rows, case, &mut verdict, |row| {
-            Ok(test.holds(capture.span(row).attributes.get(key)))
+            Ok(test.holds(capture.attribute(row, key).as_ref()))
         });
     }
     if let Some(source) = &expect.cel {

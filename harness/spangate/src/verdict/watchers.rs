@@ -236,7 +236,7 @@ mod tests {
     /// What an event is late by.
     const LAG: Duration = Duration::from_millis(5);
 
-    fn watchers(mode: &str, further: serde_json::Value) -> Watchers {
+    fn watchers(mode: &str, further: &serde_json::Value) -> Watchers {
         let mut watchers = serde_json::json!({"count": 2, "resource": "configmaps", "mode": mode});
         watchers.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
         serde_json::from_value(watchers).unwrap()
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn plain() -> Evidence {
-        run(watchers("watch", serde_json::json!({})))
+        run(watchers("watch", &serde_json::json!({})))
     }
 
     fn expect() -> WatchersExpectation {
@@ -388,7 +388,7 @@ mod tests {
         for (mode, status, restated) in
             [("watch", Fail, None), ("listWatch", Pass, Some("1")), ("watchList", Pass, Some("1"))]
         {
-            let mut evidence = run(watchers(mode, serde_json::json!({})));
+            let mut evidence = run(watchers(mode, &serde_json::json!({})));
             evidence.watched.remove(7);
             let mut list = watch(1, 1, Verb::List, &evidence);
             list.started = evidence.requests[3].ended;
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn what_was_under_way_while_a_watcher_began_again_is_left_out() {
-        let mut evidence = run(watchers("listWatch", serde_json::json!({})));
+        let mut evidence = run(watchers("listWatch", &serde_json::json!({})));
         evidence.watched.remove(7);
         let mut list = watch(1, 1, Verb::List, &evidence);
         list.started = evidence.requests[3].started + Duration::from_micros(10);
@@ -426,13 +426,13 @@ mod tests {
             serde_json::json!({"labelSelector": "spangate.io/run notin (made-up)"}),
             serde_json::json!({"fieldSelector": "metadata.name=pool-0"}),
         ] {
-            let mut evidence = run(watchers("watch", further.clone()));
+            let mut evidence = run(watchers("watch", &further));
             evidence.watched.clear();
             let verdict = judged(&evidence);
             assert_eq!((verdict.status, told(&verdict, "left out")), (Inconclusive, None), "{further}");
         }
         let mut evidence =
-            run(watchers("watch", serde_json::json!({"fieldSelector": "status.phase=Running"})));
+            run(watchers("watch", &serde_json::json!({"fieldSelector": "status.phase=Running"})));
         evidence.watched.clear();
         let verdict = judged(&evidence);
         assert_eq!((verdict.status, told(&verdict, "left out").as_deref()), (Inconclusive, Some("240")));
@@ -444,7 +444,8 @@ mod tests {
         evidence.requests.retain(RequestRecord::is_of_watcher);
         assert_eq!(judged(&evidence).status, Inconclusive);
         let mut evidence = plain();
-        (evidence.watched, _) = (Vec::new(), evidence.requests.retain(|request| !request.is_of_watcher()));
+        evidence.watched.clear();
+        evidence.requests.retain(|request| !request.is_of_watcher());
         assert_eq!(judged(&evidence).status, Inconclusive);
         let named = WatchersExpectation { name: Some("others".to_owned()), ..expect() };
         assert_eq!(judge(&named, &Case::new(&plain())).status, Inconclusive);

@@ -6,14 +6,14 @@ use crate::testing::trace_id;
 const FAULT: u32 = 3;
 
 /// A request with the times of its phases in microseconds.
-fn request(operation: &str, faults: &[u32], phases: &[(Phase, u64)], trace: u128) -> Observation {
+fn request(operation: &str, faults: &[u32], phases: &[(Phase, u64)], trace: u128) -> Observation<'static> {
     let mut by_phase: Vec<_> =
         phases.iter().map(|(phase, us)| (phase.clone(), Duration::from_micros(*us))).collect();
     by_phase.sort();
     Observation {
         operation: operation.into(),
         faults: faults.to_vec(),
-        phases: PhaseTimes { total: by_phase.iter().map(|(_, time)| *time).sum(), by_phase },
+        phases: Cow::Owned(PhaseTimes { total: by_phase.iter().map(|(_, time)| *time).sum(), by_phase }),
         trace: trace_id(trace),
     }
 }
@@ -24,7 +24,7 @@ fn webhook() -> Phase {
 
 /// `n` touched and `n` untouched creates; the touched ones spend `webhook` us more in the webhook and `etcd` us
 /// more in etcd. Noise of up to 100 us comes from a seeded generator.
-fn creates(n: usize, in_webhook: u64, in_etcd: u64) -> Vec<Observation> {
+fn creates(n: usize, in_webhook: u64, in_etcd: u64) -> Vec<Observation<'static>> {
     let mut random = SplitMix64::new(17);
     let mut noise = move || random.below(100) as u64;
     let mut one = |at: usize| {
@@ -135,8 +135,8 @@ fn other_faults_are_kept_apart() {
 fn examples_are_those_that_took_longest() {
     let mut requests = creates(10, 5_000, 0);
     for (trace, us) in [(4, 30_000), (7, 40_000), (2, 20_000)] {
-        requests[trace].phases.total += Duration::from_micros(us);
-        requests[trace].phases.by_phase[2].1 += Duration::from_micros(us);
+        requests[trace].phases.to_mut().total += Duration::from_micros(us);
+        requests[trace].phases.to_mut().by_phase[2].1 += Duration::from_micros(us);
     }
     let finding = decided(blame(&requests, FAULT, &[webhook()], &Method::default()));
     assert_eq!(finding.examples, [trace_id(7), trace_id(4), trace_id(2)]);

@@ -106,7 +106,12 @@ impl<'a> Matcher<'a> {
         if selector.attributes.is_empty() && selector.events.is_empty() && selector.links.is_none() {
             return true;
         }
-        let span = self.index.capture().span(row);
+        let capture = self.index.capture();
+        if selector.events.is_empty() && selector.links.is_none() {
+            let mut tests = selector.attributes.iter();
+            return tests.all(|(key, test)| test.holds(capture.attribute(row, key).as_ref()));
+        }
+        let span = capture.span(row);
         attributes_hold(&selector.attributes, &span.attributes)
             && events_hold(&selector.events, &span.events)
             && selector.links.is_none_or(|links| links.holds(&span.links, self.context))

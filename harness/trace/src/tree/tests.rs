@@ -146,6 +146,23 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_trace_is_found_whether_ids_are_random_or_counted(
+        ids in proptest::collection::vec(prop_oneof![any::<u128>(), 0..20_u128, Just(u128::MAX)], 0..100),
+        other: u128,
+    ) {
+        let spans = ids.iter().map(|id| span(trace_id(*id), 1, None, "", 0, 1)).collect();
+        let capture = Capture::from_spans(spans);
+        let index = TraceIndex::new(&capture);
+        for id in ids.iter().chain([&other]) {
+            let found = index.by_trace(trace_id(*id)).map(|trace| trace.rows().collect::<Vec<_>>());
+            let wanted: Vec<_> = (0..ids.len()).filter(|row| ids[*row] == *id).collect();
+            prop_assert_eq!(found.unwrap_or_default(), wanted);
+        }
+    }
+}
+
 /// The parent by definition: the earliest span of the trace with that id.
 fn parent(spans: &[Span], row: usize) -> Option<usize> {
     let child = &spans[row];

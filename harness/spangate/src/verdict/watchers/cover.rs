@@ -1,6 +1,6 @@
 //! Whether a watcher sees an object: resource, namespace, and selectors as far as the scenario tells.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use spangate_load::{object, watchers::Member};
 use spangate_scenario::model::Load;
@@ -25,16 +25,20 @@ pub(super) fn covers(member: &Member<'_>, write: &Write<'_>, load: &Load, run: &
     let labels =
         watchers.label_selector.as_deref().map(|selector| labels(write, load, run).matches(selector));
     let fields = watchers.field_selector.as_deref().map(|selector| fields(write, selector));
-    both(labels.unwrap_or(Some(true)), fields.unwrap_or(Some(true)))
+    all(labels.into_iter().chain(fields))
 }
 
-/// What is not known matters only where the other does not decide.
-fn both(one: Option<bool>, other: Option<bool>) -> Option<bool> {
-    match (one, other) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
+/// Whether all are so. What is not known matters only where nothing else decides.
+fn all(answers: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for answer in answers {
+        match answer {
+            Some(true) => {}
+            Some(false) => return answer,
+            None => all = None,
+        }
     }
+    all
 }
 
 fn labels<'a>(write: &Write<'_>, load: &'a Load, run: &'a str) -> Labels<'a> {
@@ -54,19 +58,19 @@ fn labels<'a>(write: &Write<'_>, load: &'a Load, run: &'a str) -> Labels<'a> {
 
 /// Only names and namespaces are known of every object.
 fn fields(write: &Write<'_>, selector: &str) -> Option<bool> {
-    selector.split(',').fold(Some(true), |so_far, term| {
+    all(selector.split(',').map(|term| {
         let (equal, (field, wanted)) = match (term.split_once("!="), term.split_once("==")) {
             (Some(parts), _) => (false, parts),
             (None, Some(parts)) => (true, parts),
-            (None, None) => (true, term.split_once('=').unwrap_or((term, ""))),
+            (None, None) => (true, term.split_once('=')?),
         };
         let value = match field.trim() {
-            "metadata.name" => Some(write.name.as_str()),
-            "metadata.namespace" => Some(write.namespace),
-            _ => None,
+            "metadata.name" => &write.name,
+            "metadata.namespace" => write.namespace,
+            _ => return None,
         };
-        both(so_far, value.map(|value| (value == wanted.trim()) == equal))
-    })
+        Some((value == wanted.trim()) == equal)
+    }))
 }
 
 // === impl Labels ===
@@ -74,41 +78,39 @@ fn fields(write: &Write<'_>, selector: &str) -> Option<bool> {
 impl Labels<'_> {
     /// As `k8s.io/apimachinery/pkg/labels` selects; the selector is one that validation let through.
     fn matches(&self, selector: &str) -> Option<bool> {
-        terms(selector).fold(Some(true), |so_far, term| both(so_far, self.holds(term.trim())))
+        all(terms(selector).map(|term| self.holds(term.trim())))
     }
 
     fn holds(&self, term: &str) -> Option<bool> {
         if let Some(absent) = term.strip_prefix('!') {
-            return self.value(absent).map(|value| value.is_none());
+            return self.ask(absent, |value| value.is_none());
         }
         if let Some((head, values)) = term.split_once('(') {
             let (key, how) = head.trim().rsplit_once(char::is_whitespace)?;
             let mut values = values.trim_end_matches(')').split(',').map(str::trim);
-            let value = self.value(key)?;
-            let is_in = value.is_some_and(|value| values.any(|one| one == value));
-            return Some(is_in == (how == "in"));
+            let is_in = |value: Option<&str>| value.is_some_and(|value| values.any(|one| one == value));
+            return self.ask(key, is_in).map(|is_in| is_in == (how == "in"));
         }
         for (sign, equal) in [("!=", false), ("==", true), ("=", true)] {
             if let Some((key, wanted)) = term.split_once(sign) {
-                return self.value(key).map(|value| (value == Some(wanted.trim())) == equal);
+                return self.ask(key, |value| (value == Some(wanted.trim())) == equal);
             }
         }
-        for (sign, greater) in [('>', true), ('<', false)] {
+        for (sign, beyond) in [('>', Ordering::Greater), ('<', Ordering::Less)] {
             if let Some((key, limit)) = term.split_once(sign) {
                 let limit: i64 = limit.trim().parse().ok()?;
-                let value = self.value(key)?.and_then(|value| value.parse::<i64>().ok());
-                return Some(value.is_some_and(|value| if greater { value > limit } else { value < limit }));
+                let number = |value: &str| value.parse::<i64>().ok();
+                return self
+                    .ask(key, |value| value.and_then(number).is_some_and(|n| n.cmp(&limit) == beyond));
             }
         }
-        self.value(term).map(|value| value.is_some())
+        self.ask(term, |value| value.is_some())
     }
 
-    /// The value of a label, nothing of one that is not there; `None` when it may be there.
-    fn value(&self, key: &str) -> Option<Option<&str>> {
-        match self.known.get(key.trim()) {
-            Some(value) => Some(Some(value)),
-            None => self.all.then_some(None),
-        }
+    /// What `test` says of a label's value, or of its absence; nothing when the label may be there.
+    fn ask(&self, key: &str, test: impl FnOnce(Option<&str>) -> bool) -> Option<bool> {
+        let value = self.known.get(key.trim()).copied();
+        (value.is_some() || self.all).then(|| test(value))
     }
 }
 
