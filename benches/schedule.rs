@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         let mut group = criterion.benchmark_group("schedule");
         group.throughput(Throughput::Elements(ARRIVALS));
         for (shape, load) in &loads {
-            let draw = |seed| Schedule::new(load, seed).arrivals().map(|arrival| arrival.choice).fold(0, u64::wrapping_add);
+            let draw = |seed| {
+                Schedule::new(load, seed).arrivals().map(|arrival| arrival.choice).fold(0, u64::wrapping_add)
+            };
             group.bench_function(*shape, |bench| bench.iter_batched(|| 7, draw, BatchSize::PerIteration));
         }
         group.finish();

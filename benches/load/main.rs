@@ -141,7 +141,8 @@ fn beside_others(scratch: &Path) -> Result<(), Failure> {
         let Some(of_peer) = costs(&is) else { continue };
         for (name, mine, goal) in [("engine", &of_engine, goal), ("client alone", &of_client, None)] {
             let ratio = figures::compare(mine, &of_peer, |one, other| one / other);
-            let figure = Figure::new(format!("{name} over {}, requests/CPU s", peer.name()), "x", ratio, ROUNDS);
+            let figure =
+                Figure::new(format!("{name} over {}, requests/CPU s", peer.name()), "x", ratio, ROUNDS);
             table.row(&goal.map_or(figure.clone(), |goal| figure.target(Goal::AtLeast(goal))))?;
         }
     }
@@ -177,7 +178,8 @@ fn start_lag(scratch: &Path) -> Result<(), Failure> {
     table.row(&Figure::median("start lag p50", "ms", &values(|sent| sent.lag_p50)))?;
     let lag = Figure::median("start lag p99", "ms", &values(|sent| sent.lag_p99));
     table.row(&lag.target(Goal::AtMost(1.0)))?;
-    let off = Figure::median("achieved, off the plan by", "%", &values(|sent| (1.0 - sent.achieved).abs() * 100.0));
+    let off =
+        Figure::median("achieved, off the plan by", "%", &values(|sent| (1.0 - sent.achieved).abs() * 100.0));
     table.row(&off.target(Goal::AtMost(0.5)))?;
     Ok(())
 }

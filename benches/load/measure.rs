@@ -61,6 +61,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(String, f64), Failure> {
 /// Fields 14 and 15 of `/proc/PID/stat` (`proc(5)`); the name before them may have spaces and parentheses.
 fn cpu_seconds(stat: &str) -> Result<f64, Failure> {
     let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/PID/stat")?;
-    let ticks: Vec<f64> = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    let ticks: Vec<f64> =
+        fields.split_ascii_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / TICKS)
 }

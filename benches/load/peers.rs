@@ -83,7 +83,9 @@ impl Peer {
     pub(crate) fn find(self, scratch: &Path) -> Result<Tool, Failure> {
         let tool = |path| Tool { peer: self, path, scratch: scratch.to_owned() };
         let paths = env::var_os("PATH").unwrap_or_default();
-        if let Some(path) = env::split_paths(&paths).map(|dir| dir.join(self.name())).find(|path| path.is_file()) {
+        if let Some(path) =
+            env::split_paths(&paths).map(|dir| dir.join(self.name())).find(|path| path.is_file())
+        {
             return Ok(tool(path));
         }
         let module = self.module().ok_or("it is not installed (Debian: nghttp2-client)")?;
@@ -117,21 +119,28 @@ impl Tool {
             Peer::H2load => {
                 command.args(["-t", "1", "-c", &CONNECTIONS.to_string(), "-m", &STREAMS.to_string()]);
                 command.args(["-n", &requests.to_string()]);
-                HEADERS.iter().for_each(|header| drop(command.args(["-H", *header])));
+                for header in HEADERS {
+                    command.args(["-H", header]);
+                }
                 let (output, cpu) = run(command.arg(&url))?;
                 self.h2load(&output, cpu, order)
             }
             Peer::K6 => {
                 let (script, summary) = (self.scratch.join("k6.js"), self.scratch.join("k6.json"));
                 fs::write(&script, SCRIPT)?;
-                command.args(["run", "--quiet", "--no-usage-report", "--summary-export"]).arg(&summary).arg(script);
+                command
+                    .args(["run", "--quiet", "--no-usage-report", "--summary-export"])
+                    .arg(&summary)
+                    .arg(script);
                 command.env("VUS", streams.to_string()).env("REQUESTS", requests.to_string()).env("URL", url);
                 let (_, cpu) = run(&mut command)?;
                 k6(&fs::read_to_string(summary)?, cpu)
             }
             Peer::Hey => {
                 command.args(["-h2", "-c", &streams.to_string(), "-n", &requests.to_string()]);
-                HEADERS.iter().for_each(|header| drop(command.args(["-H", *header])));
+                for header in HEADERS {
+                    command.args(["-H", header]);
+                }
                 let (output, cpu) = run(command.arg(&url))?;
                 hey(&output, cpu)
             }
@@ -182,7 +191,8 @@ fn hey(output: &str, cpu: f64) -> Result<Run, Failure> {
     // "50%% in" in some versions, "50% in" in others.
     let output = output.replace("%%", "%");
     let percentile = |share: u32| {
-        between(&output, &format!(" {share}% in "), " secs").and_then(|text| Ok(text.trim().parse::<f64>()? * 1e3))
+        between(&output, &format!(" {share}% in "), " secs")
+            .and_then(|text| Ok(text.trim().parse::<f64>()? * 1e3))
     };
     Ok(Run { requests, seconds: requests as f64 / rate, cpu, p50: percentile(50)?, p99: percentile(99)? })
 }

@@ -57,7 +57,8 @@ impl Stub {
         let mut line = String::new();
         let stdout = child.stdout.take().ok_or("the stub has no standard output")?;
         io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line)?;
-        let target = serde_json::from_str(&line).map_err(|error| format!("the stub did not start: {error}"))?;
+        let target =
+            serde_json::from_str(&line).map_err(|error| format!("the stub did not start: {error}"))?;
         Ok(Self { target, child, _stdin: stdin })
     }
 }

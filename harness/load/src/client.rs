@@ -108,6 +108,9 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("endpoint", &self.endpoint).field("pool", &self.pool).finish()
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint)
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
     }
 }

@@ -29,10 +29,10 @@ use std::sync::Arc;
 pub use abort::Aborted;
 pub use error::EngineError;
 pub(crate) use exchange::{audit_id, head};
-use spangate_scenario::model::Load;
-use spangate_trace::{Clock, UnixNanos};
 pub(crate) use senders::Headers;
 pub(crate) use source::Task;
+use spangate_scenario::model::Load;
+use spangate_trace::{Clock, UnixNanos};
 pub use summary::Summary;
 #[cfg(test)]
 pub(crate) use summary::{Note, Tally};
@@ -52,7 +52,8 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    ClientIdentity, Endpoint, Preparation, Replay, RequestRecord, Schedule, Setting, WatchRecord, Watching, watchers,
+    ClientIdentity, Endpoint, Preparation, Replay, RequestRecord, Schedule, Setting, WatchRecord, Watching,
+    watchers,
 };
 
 /// What the engine needs to know.
@@ -181,8 +182,12 @@ impl Engine {
     /// or `cancel` is cancelled. Their connections are their own.
     pub async fn watch(&self, cancel: &CancellationToken) -> Result<Watching, EngineError> {
         let site = &self.site;
-        let watched =
-            watchers::Site { load: &site.load, schedule: &site.schedule, clock: site.clock, events: &site.events };
+        let watched = watchers::Site {
+            load: &site.load,
+            schedule: &site.schedule,
+            clock: site.clock,
+            events: &site.events,
+        };
         watchers::start(&watched, |identity, number| site.senders.apart(identity, number), cancel).await
     }
 

@@ -13,7 +13,7 @@ use crate::watchers;
 #[serde(rename_all = "camelCase")]
 pub struct RequestRecord {
     /// Number of the arrival in the schedule; a watcher's requests have a number of their own
-    /// ([`watchers::arrival`](crate::watchers::arrival)).
+    /// ([`watchers::arrival`]).
     pub arrival: u64,
     /// Number of the request within its arrival: pages of a list, steps of a kubectl sequence.
     pub step: u32,
@@ -60,6 +60,7 @@ pub struct RequestRecord {
     pub received_bytes: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }

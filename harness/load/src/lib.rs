@@ -52,6 +52,6 @@ pub use operation::{Kind, Operation};
 pub use preparation::{Preparation, Prepared};
 pub use replay::{BrokenLine, Replay, ReplayError};
 pub use request::{Read, Reply, Request};
-pub use setting::{Namespaces, Setting};
 pub use schedule::{Arrival, ParseShardError, Schedule, Shard};
+pub use setting::{Namespaces, Setting};
 pub use watchers::{WatchCounts, WatchEvent, WatchRecord, Watching};

@@ -141,7 +141,9 @@ pub fn check_shards(shards: &[Shard]) -> Result<(), ShardsError> {
         return Err(ShardsError::Number { first, other: *other });
     }
     let mut counts: BTreeMap<Shard, u32> = BTreeMap::new();
-    shards.iter().for_each(|shard| *counts.entry(*shard).or_default() += 1);
+    for shard in shards {
+        *counts.entry(*shard).or_default() += 1;
+    }
     if let Some((shard, _)) = counts.iter().find(|(_, count)| **count > 1) {
         return Err(ShardsError::Twice(*shard));
     }

@@ -22,7 +22,10 @@ use std::{
     time::Duration,
 };
 
-use spangate_scenario::model::{Load, Resource, Scope};
+use spangate_scenario::{
+    model::{Load, Resource, Scope},
+    units,
+};
 use thiserror::Error;
 
 use self::{
@@ -114,7 +117,7 @@ impl Replay {
             }
         }
         let Mapped { times, requests, tables, skipped } =
-            collector.finish(replay.speed, replay.duration.map(|duration| duration.get()));
+            collector.finish(replay.speed, replay.duration.map(units::Duration::get));
         if requests.is_empty() {
             return Err(ReplayError::Nothing { path: path.to_owned(), skipped });
         }
@@ -155,7 +158,8 @@ impl Replay {
                     preparation.add_victim(resource, &arrival);
                 }
                 Ask::DeleteCollection(resource) => preparation.add_collection(load, resource, &arrival),
-                Ask::Create { resource: Resource::Widgets, .. } | Ask::Apply { resource: Resource::Widgets, .. } => {
+                Ask::Create { resource: Resource::Widgets, .. }
+                | Ask::Apply { resource: Resource::Widgets, .. } => {
                     preparation.custom_resources = true;
                 }
                 Ask::Create { .. } | Ask::Apply { .. } | Ask::Delete { .. } | Ask::Discovery(_) => {}

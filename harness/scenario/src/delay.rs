@@ -116,9 +116,9 @@ impl Shape {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use super::*;
     use crate::units;
+    use proptest::prelude::*;
 
     const SEED: u64 = 7;
     const SAMPLES: u32 = 20_000;

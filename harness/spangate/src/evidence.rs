@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use spangate_inject::Injection;
 use spangate_load::{RequestRecord, WatchRecord};
 use spangate_scenario::{Scenario, model::RequestFilter};
-use spangate_trace::{Capture, PhaseTimes, Phases, TraceId, TraceIndex, UnixNanos, contract, select::Context};
+use spangate_trace::{
+    Capture, PhaseTimes, Phases, TraceId, TraceIndex, UnixNanos, contract, select::Context,
+};
 
 use self::stalls::Stalls;
 
@@ -215,7 +217,13 @@ impl<'e> Case<'e> {
             traces: sent.clone().map(|sent| sent.trace_id).collect(),
             sent: sent.map(|sent| (sent.trace_id, sent.span_id)).collect(),
         };
-        Self { evidence, index: TraceIndex::new(&evidence.capture), context, phases: OnceLock::new(), audited: OnceLock::new() }
+        Self {
+            evidence,
+            index: TraceIndex::new(&evidence.capture),
+            context,
+            phases: OnceLock::new(),
+            audited: OnceLock::new(),
+        }
     }
 
     /// The traced requests of the ledger, and where their time went.

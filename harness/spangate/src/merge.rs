@@ -119,12 +119,11 @@ fn check(parts: &[Part], partial: bool) -> Result<Vec<Shard>, CommandError> {
 }
 
 fn wrong(error: ShardsError, parts: &[Part]) -> CommandError {
-    let help = match &error {
-        ShardsError::Missing { .. } => "give their directories too, or go without them with --partial".to_owned(),
-        _ => {
-            let given = parts.iter().map(|part| format!("{} in {}", part.plan.shard, part.path().display()));
-            format!("given were {}", given.collect::<Vec<_>>().join(", "))
-        }
+    let help = if let ShardsError::Missing { .. } = error {
+        "give their directories too, or go without them with --partial".to_owned()
+    } else {
+        let given = parts.iter().map(|part| format!("{} in {}", part.plan.shard, part.path().display()));
+        format!("given were {}", given.collect::<Vec<_>>().join(", "))
     };
     CommandError::usage("these are not all parts of one load").because(error).help(help)
 }
@@ -134,9 +133,9 @@ fn wrong(error: ShardsError, parts: &[Part]) -> CommandError {
 impl Part {
     fn open(path: &Path) -> Result<Self, CommandError> {
         let directory = RunDirectory::existing(path);
-        let plan = directory
-            .read_json(RunDirectory::PLAN)
-            .map_err(|error| unreadable(error).help("give the directories that `spangate worker --out` was given"))?;
+        let plan = directory.read_json(RunDirectory::PLAN).map_err(|error| {
+            unreadable(error).help("give the directories that `spangate worker --out` was given")
+        })?;
         Ok(Self { directory, plan })
     }
 
@@ -176,7 +175,8 @@ fn difference(a: &Value, b: &Value) -> Option<String> {
         (Value::Object(a), Value::Object(b)) => {
             let keys = a.keys().chain(b.keys());
             let null = &Value::Null;
-            keys.into_iter().find_map(|key| deeper(key, a.get(key).unwrap_or(null), b.get(key).unwrap_or(null)))
+            keys.into_iter()
+                .find_map(|key| deeper(key, a.get(key).unwrap_or(null), b.get(key).unwrap_or(null)))
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             (0_usize..).zip(a.iter().zip(b)).find_map(|(index, (a, b))| deeper(&index, a, b))

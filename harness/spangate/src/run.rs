@@ -28,7 +28,7 @@ use self::{
 use crate::{
     error::CommandError,
     event::{Event, Events, Step},
-    evidence::{Evidence, Facts, Generator, Outage, SinkFacts},
+    evidence::{Aborted, Evidence, Facts, Generator, Outage, SinkFacts},
     plan::Plan,
     report::{self, Report, RequestTotals},
     verdict,
@@ -202,9 +202,10 @@ impl Run<'_> {
                 CommandError::environment("the webhooks cannot be registered").because(error)
             })?;
         }
-        let watching = engine.watch(self.cancel).await.map_err(|error| {
-            CommandError::environment("the watchers cannot begin").because(error)
-        })?;
+        let watching = engine
+            .watch(self.cancel)
+            .await
+            .map_err(|error| CommandError::environment("the watchers cannot begin").because(error))?;
         let monitor = StallMonitor::start(self.clock, environment.realtime());
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
@@ -319,8 +320,13 @@ fn generator(summary: &Summary) -> Generator {
     let lag = |percentile| micros(summary.start_lag.percentile(percentile).unwrap_or_default());
     Generator {
         skipped: summary.skipped.clone(),
-        bottleneck: None,
-        aborted: None,
+        bottleneck: summary.bottleneck.clone(),
+        aborted: summary.aborted.as_ref().map(|aborted| Aborted {
+            rule: aborted.rule.clone(),
+            observed: aborted.observed.clone(),
+            n: aborted.n,
+            after_seconds: aborted.at.as_secs_f64(),
+        }),
         planned: summary.planned,
         started: summary.started,
         shed: summary.shed,

@@ -116,7 +116,9 @@ pub async fn work(
 
     let spec = &plan.scenario.spec;
     if !spec.faults.is_empty() || !spec.expect.is_empty() {
-        events.send(Event::Note("faults and expectations are for `spangate run`: a worker sends only".to_owned()));
+        events.send(Event::Note(
+            "faults and expectations are for `spangate run`: a worker sends only".to_owned(),
+        ));
     }
     let (sender, inbox) = mpsc::unbounded_channel();
     let schedule = plan.schedule.clone().shard(shard);
@@ -169,12 +171,13 @@ fn no_unprivileged() -> CommandError {
 
 /// The load with the share of `shard` in what all workers have together.
 fn part_of(load: &Load, shard: Shard) -> Result<Load, CommandError> {
-    let most = u32::try_from(shard.share(load.max_in_flight.into())).expect("a share is no more than the whole");
-    if most == 0 {
-        let Load { max_in_flight, .. } = load;
-        return Err(CommandError::usage(format!("{} workers cannot share maxInFlight {max_in_flight}", shard.of()))
+    let Load { max_in_flight, .. } = *load;
+    let of = shard.of();
+    if max_in_flight < of {
+        return Err(CommandError::usage(format!("{of} workers cannot share maxInFlight {max_in_flight}"))
             .help("let fewer workers send the load, or raise maxInFlight"));
     }
+    let most = u32::try_from(shard.share(max_in_flight.into())).expect("a share is no more than the whole");
     Ok(Load { max_in_flight: most, ..load.clone() })
 }
 

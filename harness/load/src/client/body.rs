@@ -49,10 +49,11 @@ impl Body {
             Source::Http1 { body, .. } => loop {
                 match body.frame().await? {
                     // What is no data is trailers.
-                    Ok(frame) => match frame.into_data() {
-                        Ok(piece) => return Some(Ok(piece)),
-                        Err(_) => continue,
-                    },
+                    Ok(frame) => {
+                        if let Ok(piece) = frame.into_data() {
+                            return Some(Ok(piece));
+                        }
+                    }
                     Err(error) => return Some(Err(ClientError::http1(error))),
                 }
             },

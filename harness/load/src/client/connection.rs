@@ -119,8 +119,9 @@ impl Connection {
         match sender {
             Sender::Http2(mut sender) => {
                 let (parts, body) = request.into_parts();
-                let (response, mut stream) =
-                    sender.send_request(Request::from_parts(parts, ()), body.is_empty()).map_err(ClientError::http2)?;
+                let (response, mut stream) = sender
+                    .send_request(Request::from_parts(parts, ()), body.is_empty())
+                    .map_err(ClientError::http2)?;
                 if !body.is_empty() {
                     stream.send_data(body, true).map_err(ClientError::http2)?;
                 }
@@ -128,7 +129,8 @@ impl Connection {
                 Ok(response.map(|stream| Body::new(Source::Http2(stream), lease)))
             }
             Sender::Http1(mut sender) => {
-                let response = sender.send_request(request.map(Full::new)).await.map_err(ClientError::http1)?;
+                let response =
+                    sender.send_request(request.map(Full::new)).await.map_err(ClientError::http1)?;
                 Ok(response.map(|body| Body::new(Source::Http1 { body, _sender: sender }, lease)))
             }
         }
@@ -138,7 +140,10 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Via { endpoint, protocol, .. } = &self.lease.slot().via;
-        f.debug_struct("Connection").field("endpoint", endpoint).field("protocol", protocol).finish()
+        f.debug_struct("Connection")
+            .field("endpoint", endpoint)
+            .field("protocol", protocol)
+            .finish_non_exhaustive()
     }
 }
 

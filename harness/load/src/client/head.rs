@@ -11,10 +11,8 @@ use spangate_scenario::model::Protocol;
 use super::{ClientError, ClientIdentity, Endpoint};
 
 /// The `user-agent` of every request, in the form of kubectl's.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!(
-    "kubectl/v1.37.2 (linux/amd64) spangate/",
-    env!("CARGO_PKG_VERSION")
-));
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("kubectl/v1.37.2 (linux/amd64) spangate/", env!("CARGO_PKG_VERSION")));
 
 /// Room for the headers of most requests, so that no map has to grow.
 const HEADERS: usize = 8;

@@ -133,6 +133,11 @@ impl Watch {
     /// The bound that holds, what was observed, and of how many.
     fn held(&self, window: &Sample) -> Option<(String, String, u64)> {
         let AbortRule { errors, latency, achieved, .. } = &self.rule;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of operations is not negative, and far below 2^64"
+        )]
         let share = |name: &str, bound: &Option<Bound<Ratio>>, part: u64, whole: f64| {
             let share = Ratio::new((part as f64 / whole).min(1.0)).filter(|_| whole > 0.0)?;
             let bound = bound.as_ref().filter(|bound| bound.holds(&share))?;
@@ -148,11 +153,13 @@ impl Watch {
 fn late(percentiles: &Percentiles, response: &Histogram) -> Option<(String, String, u64)> {
     let Percentiles { min, p50, p90, p95, p99, max } = percentiles;
     let named = [("min", 0.0, min), ("p50", 50.0, p50), ("p90", 90.0, p90), ("p95", 95.0, p95)];
-    named.into_iter().chain([("p99", 99.0, p99), ("max", 100.0, max)]).find_map(|(name, percentile, bound)| {
-        let observed = units::Duration::from(response.percentile(percentile)?);
-        let bound = bound.as_ref().filter(|bound| bound.holds(&observed))?;
-        Some((format!("latency {name} {bound}"), observed.to_string(), response.count()))
-    })
+    named.into_iter().chain([("p99", 99.0, p99), ("max", 100.0, max)]).find_map(
+        |(name, percentile, bound)| {
+            let observed = units::Duration::from(response.percentile(percentile)?);
+            let bound = bound.as_ref().filter(|bound| bound.holds(&observed))?;
+            Some((format!("latency {name} {bound}"), observed.to_string(), response.count()))
+        },
+    )
 }
 
 // === impl Sample ===
@@ -216,7 +223,8 @@ mod tests {
 
     #[test]
     fn nothing_sent_is_no_error() {
-        let mut rules = rule(serde_json::json!({"errors": ">= 0%", "latency": {"p50": ">= 0s"}, "over": "1s"}));
+        let mut rules =
+            rule(serde_json::json!({"errors": ">= 0%", "latency": {"p50": ">= 0s"}, "over": "1s"}));
         assert_eq!(run(&mut rules, (0..30).map(|_| sample(0, 0, 0))), None);
     }
 

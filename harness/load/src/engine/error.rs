@@ -60,7 +60,9 @@ pub enum EngineError {
         place: String,
     },
     /// The API server gave no token to a service account.
-    #[error("there is no token for the service account {0:?}: does the API server sign tokens (TokenRequest)?")]
+    #[error(
+        "there is no token for the service account {0:?}: does the API server sign tokens (TokenRequest)?"
+    )]
     NoToken(String),
     /// The definition of the custom resources is not accepted.
     #[error(

@@ -41,11 +41,8 @@ const BATCH: usize = 256;
 impl Journal {
     /// Of a load that begins at `start`.
     pub(super) fn new(start: UnixNanos, events: UnboundedSender<LoadEvent>, sampled: bool) -> Self {
-        let page = Page {
-            tally: Tally::new(start),
-            sample: Sample::default(),
-            untold: Vec::with_capacity(BATCH),
-        };
+        let page =
+            Page { tally: Tally::new(start), sample: Sample::default(), untold: Vec::with_capacity(BATCH) };
         Self { start, events, sampled, page: Mutex::new(page) }
     }
 

@@ -62,9 +62,7 @@ impl Source {
         match &self.kind {
             SourceKind::Mix => summary,
             // Nobody plans what users do: they do as much as they are let.
-            SourceKind::Users(_) => {
-                Summary { planned: summary.started, ..summary }
-            }
+            SourceKind::Users(_) => Summary { planned: summary.started, ..summary },
             SourceKind::Replay(replay) => Summary { skipped: replay.skipped().clone(), ..summary },
         }
     }

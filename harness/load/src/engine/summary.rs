@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use spangate_scenario::units::Duration;
 use spangate_trace::UnixNanos;
 
-use super::{abort::Aborted, watchdog::{self, GeneratorLoad, Signs}, monitor::Findings};
+use super::{
+    abort::Aborted,
+    monitor::Findings,
+    watchdog::{self, GeneratorLoad, Signs},
+};
 use crate::{Histogram, Latencies, Outcome, RequestRecord, Schedule, Timeline, WatchCounts};
 
 /// What a run of the load came to.
@@ -144,7 +148,9 @@ impl Summary {
         }
         for (watcher, events) in &other.watched {
             let sum = self.watched.entry(watcher.clone()).or_default();
-            events.iter().for_each(|(event, count)| *sum.entry(*event).or_default() += count);
+            for (event, count) in events {
+                *sum.entry(*event).or_default() += count;
+            }
         }
         // Each part has a thread of its own, and one that fell short spoils the whole.
         self.generator = self.generator.worst(other.generator);

@@ -64,8 +64,9 @@ mod tests {
     async fn what_runs_on_the_thread_runs_on_one_thread_apart() {
         let load = LoadThread::start().unwrap();
         let id = || async { (thread::current().id(), thread::current().name().map(str::to_owned)) };
-        let (first, second) = (load.run(id()).await, load.run(async move { tokio::spawn(id()).await }).await);
-        assert_eq!((&first, first.1.as_deref()), (&second.unwrap(), Some("load")));
+        let (first, second) =
+            (load.run(id()).await, load.run(async move { tokio::spawn(id()).await.unwrap() }).await);
+        assert_eq!((&first, first.1.as_deref()), (&second, Some("load")));
         assert_ne!(first.0, thread::current().id());
     }
 
@@ -74,10 +75,10 @@ mod tests {
         let load = LoadThread::start().unwrap();
         let (held, gone) = oneshot::channel::<()>();
         load.run(async move {
-            tokio::spawn(async move {
+            drop(tokio::spawn(async move {
                 let _held = held;
                 std::future::pending::<()>().await;
-            })
+            }));
         })
         .await;
         drop(load);

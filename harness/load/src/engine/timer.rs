@@ -22,8 +22,12 @@ pub(super) struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
     pub(super) fn new() -> io::Result<Self> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        #[expect(deprecated, reason = "what replaces it is unsafe, for owners that are less strict than OwnedFd")]
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe, for owners that are less strict than OwnedFd"
+        )]
         let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
         Ok(Self(timer))
     }

@@ -82,7 +82,9 @@ pub(super) fn bottleneck(signs: &Signs) -> Option<String> {
             percent(load.peak_wait)
         )
     } else {
-        format!("{what}: the machine did not let the load run in time; look for what stops it, such as a VM that pauses")
+        format!(
+            "{what}: the machine did not let the load run in time; look for what stops it, such as a VM that pauses"
+        )
     })
 }
 
@@ -196,7 +198,10 @@ mod tests {
             (load(0.3, 0.1), "look for what stops it"),
         ] {
             let why = bottleneck(&Signs { load, ..late }).unwrap();
-            assert!(why.starts_with("1 of 100 operations started 400.0 ms late") && why.contains(reason), "{why}");
+            assert!(
+                why.starts_with("1 of 100 operations started 400.0 ms late") && why.contains(reason),
+                "{why}"
+            );
         }
     }
 

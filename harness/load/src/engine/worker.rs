@@ -65,7 +65,7 @@ impl Worker {
         let Some(mut task) = self.task(arrival) else { return };
         let Some(request) = task.operation.next(None) else { return };
         let now = self.site.clock.now();
-        let mut record = self.record(arrival, 0, task.identity, &request, None, intended);
+        let mut record = record(arrival, 0, task.identity, &request, None, intended);
         (record.started, record.ended, record.outcome) = (now, now, Outcome::Shed);
         self.journal.note(Note::Request(Box::new(record)));
     }
@@ -119,7 +119,7 @@ impl Worker {
             TraceFlag::Unsampled => Some(TraceContext::unsampled(trace_id, span_id)),
             TraceFlag::None => None,
         };
-        let mut record = self.record(arrival, step, identity, request, sent, intended);
+        let mut record = record(arrival, step, identity, request, sent, intended);
         let mut progress = Progress::default();
         let (outcome, reply) = if self.cancel.is_cancelled() {
             (Outcome::Error(GIVEN_UP.to_owned()), None)
@@ -168,41 +168,40 @@ impl Worker {
         }
     }
 
-    /// The record of a request that is yet to be sent.
-    fn record(
-        &self,
-        arrival: &Arrival,
-        step: u32,
-        identity: &Identity,
-        request: &Request,
-        sent: Option<TraceContext>,
-        intended: UnixNanos,
-    ) -> RequestRecord {
-        RequestRecord {
-            arrival: arrival.number,
-            step,
-            entry: arrival.entry,
-            stage: arrival.stage,
-            identity: identity.clone(),
-            sent,
-            verb: request.verb,
-            resource: request.resource.to_owned(),
-            subresource: request.subresource.map(str::to_owned),
-            name: request.name.clone(),
-            method: request.method.to_string(),
-            target: request.target.clone(),
-            intended,
-            started: intended,
-            ended: intended,
-            outcome: Outcome::Shed,
-            audit_id: None,
-            retry_after: None,
-            received_bytes: 0,
-        }
-    }
-
     /// What `arrival` is to do.
     fn task(&self, arrival: &Arrival) -> Option<Task<'_>> {
         self.site.source.task(arrival, &self.site.setting)
+    }
+}
+
+/// The record of a request that is yet to be sent.
+fn record(
+    arrival: &Arrival,
+    step: u32,
+    identity: &Identity,
+    request: &Request,
+    sent: Option<TraceContext>,
+    intended: UnixNanos,
+) -> RequestRecord {
+    RequestRecord {
+        arrival: arrival.number,
+        step,
+        entry: arrival.entry,
+        stage: arrival.stage,
+        identity: identity.clone(),
+        sent,
+        verb: request.verb,
+        resource: request.resource.to_owned(),
+        subresource: request.subresource.map(str::to_owned),
+        name: request.name.clone(),
+        method: request.method.to_string(),
+        target: request.target.clone(),
+        intended,
+        started: intended,
+        ended: intended,
+        outcome: Outcome::Shed,
+        audit_id: None,
+        retry_after: None,
+        received_bytes: 0,
     }
 }

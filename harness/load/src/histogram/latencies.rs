@@ -268,7 +268,9 @@ mod tests {
 
     fn of(records: &[RequestRecord]) -> Latencies {
         let mut latencies = Latencies::default();
-        records.iter().for_each(|record| latencies.record(record));
+        for record in records {
+            latencies.record(record);
+        }
         latencies
     }
 

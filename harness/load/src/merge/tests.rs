@@ -89,7 +89,7 @@ fn serve(schedule: &Schedule, arrival: &Arrival, tally: &mut Tally) -> Vec<Reque
         tally.add(&Note::Began { at: intended + lag, lag });
     }
     let mut records = Vec::new();
-    for step in 0..1 + u32::try_from(arrival.choice % 3).unwrap() {
+    for step in 0..=u32::try_from(arrival.choice % 3).unwrap() {
         let started = intended + lag + wait;
         let record = RequestRecord {
             arrival: arrival.number,
@@ -117,7 +117,8 @@ fn serve(schedule: &Schedule, arrival: &Arrival, tally: &mut Tally) -> Vec<Reque
 }
 
 fn text(ledger: &[RequestRecord]) -> String {
-    ledger.iter().map(|record| format!("{}\n", serde_json::to_string(record).unwrap())).collect()
+    let lines: Vec<_> = ledger.iter().map(|record| serde_json::to_string(record).unwrap() + "\n").collect();
+    lines.concat()
 }
 
 fn schedule() -> impl Strategy<Value = Schedule> {

@@ -64,15 +64,35 @@ pub(super) enum Body {
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
-    Get { resource: Resource, stale: bool },
+    Get {
+        resource: Resource,
+        stale: bool,
+    },
     /// Number of a query.
     List(u32),
-    Watch { query: u32, seconds: u32 },
-    Create { resource: Resource, size: u32 },
-    Put { resource: Resource, size: u32 },
-    Patch { resource: Resource, patch_type: PatchType },
-    Apply { resource: Resource, size: u32 },
-    Delete { resource: Resource },
+    Watch {
+        query: u32,
+        seconds: u32,
+    },
+    Create {
+        resource: Resource,
+        size: u32,
+    },
+    Put {
+        resource: Resource,
+        size: u32,
+    },
+    Patch {
+        resource: Resource,
+        patch_type: PatchType,
+    },
+    Apply {
+        resource: Resource,
+        size: u32,
+    },
+    Delete {
+        resource: Resource,
+    },
     DeleteCollection(Resource),
     /// Number of a path.
     Discovery(u32),
@@ -217,7 +237,8 @@ impl<'a> Collector<'a> {
     fn sender(&self, sender: Sender<'_>) -> Result<Identity, String> {
         match sender {
             Sender::User(user) => {
-                let acts = |spec: &&IdentitySpec| spec.impersonate.as_ref().is_some_and(|who| who.user == user);
+                let acts =
+                    |spec: &&IdentitySpec| spec.impersonate.as_ref().is_some_and(|who| who.user == user);
                 Ok(self.identities.iter().find(acts).map_or_else(Identity::admin, |spec| spec.name.clone()))
             }
             Sender::Identity(name) => {
@@ -232,9 +253,10 @@ impl<'a> Collector<'a> {
     fn ask(&mut self, asked: &Asked<'_>) -> Result<Ask, String> {
         let Some(place) = &asked.place else {
             let is_read = asked.verb == "get" || asked.verb == "discovery";
-            return match is_discovery(asked.path) && is_read {
-                true => Ok(Ask::Discovery(self.tables.paths.number(&asked.path.to_owned()))),
-                false => Err("path outside of the API's resources".to_owned()),
+            return if is_read && is_discovery(asked.path) {
+                Ok(Ask::Discovery(self.tables.paths.number(&asked.path.to_owned())))
+            } else {
+                Err("path outside of the API's resources".to_owned())
             };
         };
         let resource = place.known().ok_or_else(|| format!("resource {}", place.kind()))?;
@@ -246,12 +268,16 @@ impl<'a> Collector<'a> {
             return Err("dry run".to_owned());
         }
         let size = match asked.body {
-            Some(Body::Whole { size }) => u32::try_from(size.min(resource.payload_limit().0)).unwrap_or(u32::MAX),
+            Some(Body::Whole { size }) => {
+                u32::try_from(size.min(resource.payload_limit().0)).unwrap_or(u32::MAX)
+            }
             _ => SIZE,
         };
         match asked.verb {
             "get" => Ok(Ask::Get { resource, stale: query.stale }),
-            "list" if query.later_page => Err("later page of a list: its first page reads them all".to_owned()),
+            "list" if query.later_page => {
+                Err("later page of a list: its first page reads them all".to_owned())
+            }
             "list" if query.exact => Err("list of an exact resource version".to_owned()),
             "list" => Ok(Ask::List(self.query(resource, place, query))),
             // How long is known when all is read.
@@ -394,6 +420,7 @@ fn spread(hash: u64) -> u64 {
 
 /// What a query asks for.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter that is there or not")]
 struct Parameters {
     label_selector: Option<String>,
     field_selector: Option<String>,

@@ -64,7 +64,11 @@ impl<'a> Place<'a> {
 
     /// `pods`, `leases.coordination.k8s.io`.
     pub(super) fn kind(&self) -> String {
-        if self.group.is_empty() { self.resource.to_string() } else { format!("{}.{}", self.resource, self.group) }
+        if self.group.is_empty() {
+            self.resource.to_string()
+        } else {
+            format!("{}.{}", self.resource, self.group)
+        }
     }
 }
 
@@ -96,7 +100,9 @@ fn decoded(text: &str) -> Cow<'_, str> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        let escaped = bytes.get(at + 1..at + 3).and_then(|digits| hex(digits[0])?.checked_mul(16)?.checked_add(hex(digits[1])?));
+        let escaped = bytes
+            .get(at + 1..at + 3)
+            .and_then(|digits| hex(digits[0])?.checked_mul(16)?.checked_add(hex(digits[1])?));
         match (byte, escaped) {
             (b'%', Some(byte)) => {
                 plain.push(byte);
@@ -146,10 +152,14 @@ mod tests {
 
     #[test]
     fn discovery_is_what_lists_groups_versions_and_schemas() {
-        for path in ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/openapi/v3/api/v1", "/version"] {
+        for path in
+            ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/openapi/v3/api/v1", "/version"]
+        {
             assert!(is_discovery(path), "{path}");
         }
-        for path in ["", "/", "/healthz", "/metrics", "/api/v1/pods", "/apis/apps/v1/deployments", "/version/x"] {
+        for path in
+            ["", "/", "/healthz", "/metrics", "/api/v1/pods", "/apis/apps/v1/deployments", "/version/x"]
+        {
             assert!(!is_discovery(path), "{path}");
         }
     }

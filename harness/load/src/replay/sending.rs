@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use http::Method;
 use spangate_scenario::{
     model::{
-        CreateOperation, DeleteOperation, GetOperation, ListOperation, PatchOperation, PutOperation, Resource,
-        Sizes,
+        CreateOperation, DeleteOperation, GetOperation, ListOperation, PatchOperation, PutOperation,
+        Resource, Sizes,
     },
     units::Size,
 };
@@ -16,7 +16,8 @@ use super::{
     mapping::{Ask, Named, Query, Replayed},
 };
 use crate::{
-    Arrival, Kind, Operation, Setting, Verb, engine::Task,
+    Arrival, Kind, Operation, Setting, Verb,
+    engine::Task,
     operation::{delete, watch},
     request::Request,
     target::Target,

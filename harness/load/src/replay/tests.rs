@@ -40,7 +40,8 @@ fn event(id: u32, millis: u32, verb: &str, uri: &str, resource: Option<(&str, Op
         "requestReceivedTimestamp": at, "stageTimestamp": at,
     });
     if let Some((resource, name)) = resource {
-        event["objectRef"] = json!({"resource": resource, "namespace": "shop", "name": name, "apiVersion": "v1"});
+        event["objectRef"] =
+            json!({"resource": resource, "namespace": "shop", "name": name, "apiVersion": "v1"});
     }
     event
 }
@@ -81,7 +82,9 @@ fn a_recorded_log_is_sent_again_request_by_request() {
     for verb in [Verb::Delete, Verb::DeleteCollection, Verb::Discovery] {
         assert!(counts.get(&verb).is_some_and(|count| *count > 0), "no {verb}: {counts:?}");
     }
-    for reason in ["subresource pods/exec", "resource nodes", "dry run", "path outside of the API's resources"] {
+    for reason in
+        ["subresource pods/exec", "resource nodes", "dry run", "path outside of the API's resources"]
+    {
         assert!(replay.skipped().contains_key(reason), "{reason}: {:?}", replay.skipped());
     }
     assert!(replay.broken_lines().is_empty());
@@ -94,7 +97,8 @@ fn what_a_record_deletes_is_there_to_be_deleted() {
     let mut preparation = Preparation::new(&load, &replay.schedule(7));
     replay.prepare(&load, &mut preparation);
     let prepared: Vec<String> = preparation.objects().map(|object| object.name).collect();
-    let made: Vec<String> = (0..replay.times.len()).map(|number| crate::object::made(number as u64, 0)).collect();
+    let made: Vec<String> =
+        (0..replay.times.len()).map(|number| crate::object::made(number as u64, 0)).collect();
     let mut deleted = 0;
     for request in requests(&replay).iter().filter(|request| request.verb == Verb::Delete) {
         let name = request.name.as_ref().unwrap();
@@ -102,7 +106,8 @@ fn what_a_record_deletes_is_there_to_be_deleted() {
         deleted += 1;
     }
     assert!(deleted > 3, "kubectl deleted more than {deleted}");
-    for request in requests(&replay).iter().filter(|request| matches!(request.verb, Verb::Get | Verb::Patch)) {
+    for request in requests(&replay).iter().filter(|request| matches!(request.verb, Verb::Get | Verb::Patch))
+    {
         assert!(prepared.contains(request.name.as_ref().unwrap()), "{}", request.target);
     }
     assert_eq!(preparation.identities, [Identity::admin()].into());
@@ -166,7 +171,10 @@ fn times_are_scaled_and_cut() {
 fn a_list_keeps_what_it_asked_for() {
     let list = |id, uri| event(id, id, "list", uri, Some(("configmaps", None)));
     let replay = of(&[
-        list(1, "/api/v1/namespaces/shop/configmaps?limit=5&labelSelector=a%3Db&fieldSelector=metadata.name%3Dx"),
+        list(
+            1,
+            "/api/v1/namespaces/shop/configmaps?limit=5&labelSelector=a%3Db&fieldSelector=metadata.name%3Dx",
+        ),
         list(2, "/api/v1/namespaces/shop/configmaps?resourceVersion=0"),
         list(3, "/api/v1/namespaces/shop/configmaps?resourceVersion=77"),
         list(4, "/api/v1/namespaces/shop/configmaps?resourceVersion=77&resourceVersionMatch=Exact"),
@@ -262,7 +270,12 @@ fn a_ledger_is_sent_again_as_well() {
     unknown.identity = Identity::new("stranger");
     let records = [
         record(1, Verb::Create, base, Outcome::Status(201)),
-        record(2, Verb::WatchList, &format!("{base}?sendInitialEvents=true&watch=true"), Outcome::Status(200)),
+        record(
+            2,
+            Verb::WatchList,
+            &format!("{base}?sendInitialEvents=true&watch=true"),
+            Outcome::Status(200),
+        ),
         record(3, Verb::Delete, &format!("{base}/load-1-0"), Outcome::Status(200)),
         record(4, Verb::Get, &format!("{base}/pool-3"), Outcome::Shed),
         unknown,
@@ -275,10 +288,7 @@ fn a_ledger_is_sent_again_as_well() {
     let verbs: Vec<_> = requests.iter().map(|request| request.verb).collect();
     assert_eq!(verbs, [Verb::Create, Verb::WatchList, Verb::Delete, Verb::Discovery]);
     assert_eq!(requests[2].name.as_deref(), Some("load-0-0"), "what the create made is what is deleted");
-    assert_eq!(
-        replay.skipped(),
-        &[("never sent".to_owned(), 1), ("sender stranger".to_owned(), 1)].into(),
-    );
+    assert_eq!(replay.skipped(), &[("never sent".to_owned(), 1), ("sender stranger".to_owned(), 1)].into(),);
 }
 
 #[test]

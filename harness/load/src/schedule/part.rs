@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rand_chacha::{ChaCha8Rng, rand_core::Rng};
 use rand_distr::{Distribution, Exp1};
-use spangate_scenario::model::{Load, MixEntry, Shape, Stage};
+use spangate_scenario::model::{Arrivals, Load, MixEntry, Shape, Stage};
 
 use super::{
     Arrival,
@@ -55,7 +55,7 @@ pub(super) struct Times {
 impl Part {
     /// The stages of `load`.
     pub(super) fn all(load: &Load) -> Arc<[Self]> {
-        let stages = load.arrivals.iter().flat_map(|arrivals| arrivals.stages());
+        let stages = load.arrivals.iter().flat_map(Arrivals::stages);
         let mut start = Duration::ZERO;
         let mut entries = load.mix.len();
         let part = |(index, stage): (u32, Stage)| {

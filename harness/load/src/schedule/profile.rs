@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use spangate_scenario::model::Stage;
+use spangate_scenario::{model::Stage, units::Rate};
 
 /// The rate of a stage over its time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +64,7 @@ impl Profile {
             let width = spike.width.as_secs_f64().min(length);
             Form::Spike { base: spike.base.get(), peak: spike.peak.get(), width }
         } else {
-            let rate = stage.rate.map_or(0.0, |rate| rate.get());
+            let rate = stage.rate.map_or(0.0, Rate::get);
             Form::Line { from: rate, to: rate }
         };
         Self { form, length }
@@ -91,7 +91,6 @@ impl Profile {
 
     fn piece_at(&self, at: f64) -> Piece {
         let index = match self.form {
-            Form::Line { .. } => 0,
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -100,7 +99,7 @@ impl Profile {
             Form::Steps { count, .. } if self.length > 0.0 => {
                 ((at / self.length * f64::from(count)) as u32).min(count - 1)
             }
-            Form::Steps { .. } => 0,
+            Form::Line { .. } | Form::Steps { .. } => 0,
             Form::Spike { width, .. } => {
                 let rise = (self.length - width) / 2.0;
                 u32::from(at >= rise) + u32::from(at >= rise + width)
@@ -123,9 +122,10 @@ impl Profile {
                 let wide = length / f64::from(count);
                 let before = wide * (number * from + rise * number * (number - 1.0) / 2.0);
                 // The last step is the one that rounding must not move: its rate may be zero.
-                let (end, rate) = match index + 1 == count {
-                    true => (length, to),
-                    false => (wide * (number + 1.0), from + rise * number),
+                let (end, rate) = if index + 1 == count {
+                    (length, to)
+                } else {
+                    (wide * (number + 1.0), from + rise * number)
                 };
                 (index < count).then(|| flat(wide * number, end, rate, before))
             }

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
-mod operations;
 mod client;
+mod operations;
 mod prepare;
 mod server;
 mod timing;

@@ -162,10 +162,14 @@ async fn stalled(client: ClientOptions) {
     records.iter().for_each(|record| waits.record(wait(record)));
     let latency = summary.latencies.total(|_| true);
     for percentile in [75.0, 90.0, 99.0] {
-        let (computed, found) = (waits.percentile(percentile).unwrap(), latency.response.percentile(percentile).unwrap());
+        let (computed, found) =
+            (waits.percentile(percentile).unwrap(), latency.response.percentile(percentile).unwrap());
         // What came up in the stall is worked off after it, which takes a little.
         let more = found.saturating_sub(computed);
-        assert!(found >= computed && more <= Duration::from_millis(250), "p{percentile}: {found:?}, not {computed:?}");
+        assert!(
+            found >= computed && more <= Duration::from_millis(250),
+            "p{percentile}: {found:?}, not {computed:?}"
+        );
     }
     // The requests that were with the server when it stopped saw all of it, and no other saw any of it.
     let long = records.iter().filter(|record| record.ended.since(record.started) >= STALL / 2).count();

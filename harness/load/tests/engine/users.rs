@@ -14,7 +14,10 @@ use http::Method;
 use serde_json::json;
 use spangate_load::{Outcome, Replay, RequestRecord, Verb};
 use spangate_scenario::{
-    model::{self, CreateOperation, Delay, DeleteOperation, Load, MixEntry, Resource, Session, Sizes, Users, Weight},
+    model::{
+        self, CreateOperation, Delay, DeleteOperation, Load, MixEntry, Resource, Session, Sizes, Users,
+        Weight,
+    },
     units::{self, Rate},
 };
 
@@ -84,9 +87,14 @@ async fn each_user_repeats_its_session_in_order_until_the_time_is_over() {
         assert!(records.len() > 4, "user {user} did only {}", records.len());
         for (step, record) in (0..).zip(&records) {
             assert_eq!(record.arrival & 0xff_ffff_ffff, step, "user {user} left a step out");
-            assert!(record.intended.since(start) < Duration::from_millis(700), "{record:?} began after the end");
+            assert!(
+                record.intended.since(start) < Duration::from_millis(700),
+                "{record:?} began after the end"
+            );
         }
-        for (made, deleted) in records.iter().zip(&records[1..]).filter(|(_, second)| second.verb == Verb::Delete) {
+        for (made, deleted) in
+            records.iter().zip(&records[1..]).filter(|(_, second)| second.verb == Verb::Delete)
+        {
             assert_eq!(made.verb, Verb::Create);
             assert_eq!(deleted.name, Some(format!("load-{}-0", made.arrival)));
         }
@@ -131,10 +139,9 @@ async fn a_user_never_has_two_requests_under_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_ends_users_at_once_and_lets_no_more_come() {
-    let server = Server::start(Options::default(), |seen| {
-        if is_load(seen) { Answer::Silence } else { willing(seen) }
-    })
-    .await;
+    let server =
+        Server::start(Options::default(), |seen| if is_load(seen) { Answer::Silence } else { willing(seen) })
+            .await;
     let mut load = users(50, 100_000, vec![session("reader", 1, vec![get()])]);
     load.users.as_mut().unwrap().hatch_rate = Rate::per_second(20.0).unwrap();
     let mut bench = Bench::new(server, &load);
@@ -195,7 +202,8 @@ async fn a_record_is_sent_at_its_times_and_what_it_needs_is_made() {
     let made = Arc::new(AtomicUsize::new(0));
     let victims = Arc::clone(&made);
     let server = Server::start(Options::default(), move |seen| {
-        let is_victim = seen.method == Method::POST && String::from_utf8_lossy(&seen.body).contains("\"victim-3-0\"");
+        let is_victim =
+            seen.method == Method::POST && String::from_utf8_lossy(&seen.body).contains("\"victim-3-0\"");
         victims.fetch_add(usize::from(is_victim), Ordering::Relaxed);
         willing(seen)
     })
@@ -211,5 +219,8 @@ async fn a_record_is_sent_at_its_times_and_what_it_needs_is_made() {
     assert_eq!(at, [0, 50, 100, 150], "twice as fast as it was");
     let names: Vec<_> = records.iter().map(|record| record.name.as_deref().unwrap_or_default()).collect();
     assert_eq!(names, ["", "pool-0", "load-0-0", "victim-3-0"]);
-    assert_eq!(summary.skipped, [("broken line".to_owned(), 1), ("subresource pods/exec".to_owned(), 1)].into());
+    assert_eq!(
+        summary.skipped,
+        [("broken line".to_owned(), 1), ("subresource pods/exec".to_owned(), 1)].into()
+    );
 }

@@ -74,7 +74,11 @@ fn entry(set: impl FnOnce(&mut MixEntry)) -> MixEntry {
 }
 
 fn create(resource: Resource) -> CreateOperation {
-    CreateOperation { resource, size: Sizes::Fixed(Size(64)), labels: [("team".to_owned(), "a".to_owned())].into() }
+    CreateOperation {
+        resource,
+        size: Sizes::Fixed(Size(64)),
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+    }
 }
 
 fn list(limit: Option<u32>) -> ListOperation {

@@ -142,9 +142,13 @@ mod tests {
     #[test]
     fn errors_are_told_by_class_and_what_was_shed_apart() {
         let mut live = Live::new(10, Duration::from_secs(10));
-        for outcome in
-            [Outcome::Status(404), Outcome::Status(429), Outcome::Timeout, Outcome::Error(String::new()), Outcome::Shed]
-        {
+        for outcome in [
+            Outcome::Status(404),
+            Outcome::Status(429),
+            Outcome::Timeout,
+            Outcome::Error(String::new()),
+            Outcome::Shed,
+        ] {
             let (request, at) = ended(0, 1, outcome);
             live.request(&request, at);
         }

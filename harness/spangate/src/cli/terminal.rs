@@ -121,8 +121,8 @@ impl Terminal {
             return;
         }
         self.drawn = Instant::now();
-        let (line, (done, planned)) = (live.line(at, self.spans), live.done());
-        self.progress(&line, (planned > 0).then_some((done, planned)));
+        let (text, (done, planned)) = (live.line(at, self.spans), live.done());
+        self.progress(&text, (planned > 0).then_some((done, planned)));
     }
 }
 

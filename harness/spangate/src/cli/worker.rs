@@ -1,6 +1,6 @@
 //! `spangate worker`: sends a part of a scenario's load to an API server that is there already.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{fmt::Write, path::PathBuf, str::FromStr};
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +11,7 @@ use crate::{
     error::CommandError,
     exit::Exit,
     plan::Plan,
+    report::latencies,
     worker::{self, Access, CredentialFiles, Order, Reach, StartAt},
 };
 
@@ -19,7 +20,7 @@ pub(super) struct WorkerArgs {
     /// Scenario file.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Which part of the load: worker I of N, from 0; `auto/N` takes I from JOB_COMPLETION_INDEX.
+    /// Which part of the load: worker I of N, from 0; `auto/N` takes I from `JOB_COMPLETION_INDEX`.
     #[arg(long, value_name = "I/N", default_value = "0/1")]
     shard: Part,
     /// When the load begins: a time that all workers are given, such as 2026-01-31T12:00:00Z; for a worker that is
@@ -55,7 +56,7 @@ struct ServerArgs {
     /// it; `spangate cluster up` writes the context spangate-user.
     #[arg(long, value_name = "NAME", requires = "kubeconfig")]
     unprivileged_context: Option<String>,
-    /// URL of the API server, such as https://kubernetes.default.svc.
+    /// URL of the API server, such as `https://kubernetes.default.svc`.
     #[arg(long, value_name = "URL", requires = "ca")]
     endpoint: Option<Endpoint>,
     /// Certificates that the server's may be signed by, in PEM.
@@ -102,14 +103,19 @@ pub(super) async fn run(args: WorkerArgs, session: &Session) -> Result<Exit, Com
             "shed": summary.shed,
             "notStarted": summary.not_started,
             "requests": summary.requests,
+            "aborted": summary.aborted,
+            "bottleneck": summary.bottleneck,
             "directory": order.out,
         }))?,
-        Output::Text => print(&format!("worker {shard}: {}\n{}\n", told(&summary), order.out.display()))?,
+        Output::Text => {
+            let table = latencies::table(&summary.latencies);
+            print(&format!("worker {shard}: {}\n{table}{}\n", told(&summary), order.out.display()))?;
+        }
     }
     Ok(Exit::Pass)
 }
 
-/// What a load came to, in one line.
+/// What a load came to: a line, and another for what spoils it.
 pub(super) fn told(summary: &Summary) -> String {
     let Summary { planned, started, shed, not_started, requests, errors, timeouts, .. } = summary;
     let mut text = format!("{started} of {planned} operations started, {requests} requests");
@@ -121,8 +127,14 @@ pub(super) fn told(summary: &Summary) -> String {
     ];
     for (count, what) in trouble {
         if *count > 0 {
-            text.push_str(&format!(", {count} {what}"));
+            let _ = write!(text, ", {count} {what}");
         }
+    }
+    if let Some(aborted) = &summary.aborted {
+        let _ = write!(text, "\nthe load was given up: {}, it was {}", aborted.rule, aborted.observed);
+    }
+    if let Some(bottleneck) = &summary.bottleneck {
+        let _ = write!(text, "\nthe generator was the bottleneck: {bottleneck}");
     }
     text
 }

@@ -13,8 +13,10 @@ use crate::text;
 pub fn table(latencies: &Latencies) -> String {
     let mut rows: BTreeMap<(String, String), Latency> = BTreeMap::new();
     for (series, latency) in latencies.iter() {
-        let subresource = series.subresource.iter().map(|name| format!("/{name}")).collect::<String>();
-        let what = format!("{} {}{subresource}", series.verb, series.resource);
+        let mut what = format!("{} {}", series.verb, series.resource);
+        if let Some(subresource) = &series.subresource {
+            let _ = write!(what, "/{subresource}");
+        }
         let ending = match series.ending {
             Ending::Status(status) => status.to_string(),
             Ending::Error => "no answer".to_owned(),
@@ -71,7 +73,11 @@ mod tests {
             request.ended = request.started + Duration::from_millis(millis);
             latencies.record(&request);
         }
-        insta::assert_snapshot!(table(&latencies), @"");
+        insta::assert_snapshot!(table(&latencies), @r"
+        requests           ended            n          p50          p90          p99          max  service p50          p99
+        create configmaps  201              2       10.0ms        100ms        100ms        100ms       10.0ms       10.0ms
+        create configmaps  timeout          1        1.00s        1.00s        1.00s        1.00s        1.00s        1.00s
+        ");
         assert_eq!(table(&Latencies::default()), "");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand_chacha::rand_core::Rng;
 use spangate_scenario::{
     delay::{DelayError, DelaySampler},
-    model::{MixEntry, Load, Resource, Users},
+    model::{Load, MixEntry, Resource, Users},
 };
 
 use crate::{
@@ -79,7 +79,8 @@ impl Script {
         }
         let mut weights: Vec<u64> = users.sessions.iter().map(|session| session.weight.0.into()).collect();
         if sessions.is_empty() {
-            sessions.push(Part { steps: Steps::drawn(&load.mix), pause: pause("", users.think_time.as_ref())? });
+            sessions
+                .push(Part { steps: Steps::drawn(&load.mix), pause: pause("", users.think_time.as_ref())? });
             weights.push(1);
         }
         Ok(Self {
@@ -177,9 +178,11 @@ fn dealt(weights: &[u64], count: u32) -> Vec<u32> {
         // The session that will be the first to be a whole user short. It has a weight: its share is not met yet.
         let due = |session: usize| (dealt[session] + 1) * DUE / u128::from(weights[session]);
         let open = (0..weights.len()).filter(|session| {
-            weights[*session] > 0 && dealt[*session] * total < u128::from(weights[*session]) * u128::from(user + 1)
+            weights[*session] > 0
+                && dealt[*session] * total < u128::from(weights[*session]) * u128::from(user + 1)
         });
-        let session = open.min_by_key(|session| due(*session)).expect("all shares together are more than were dealt");
+        let session =
+            open.min_by_key(|session| due(*session)).expect("all shares together are more than were dealt");
         dealt[session] += 1;
         u32::try_from(session).expect("sessions are few")
     };
@@ -228,7 +231,7 @@ mod tests {
 
     use proptest::prelude::*;
     use spangate_scenario::{
-        model::{CreateOperation, DeleteOperation, Delay, GetOperation, Session, Sizes, Weight},
+        model::{CreateOperation, Delay, DeleteOperation, GetOperation, Session, Sizes, Weight},
         units::{self, Rate},
     };
 
@@ -302,7 +305,8 @@ mod tests {
         ];
         let load = load(1, vec![session("a", 1, steps)], Vec::new());
         let script = script(&load, Shard::WHOLE);
-        for (step, resource, number) in [(3, "configmaps", 2), (4, "configmaps", 0), (5, "pods", 1), (9, "configmaps", 8)]
+        for (step, resource, number) in
+            [(3, "configmaps", 2), (4, "configmaps", 0), (5, "pods", 1), (9, "configmaps", 8)]
         {
             let target = target(&script, &load, &at(&script, 0, step)).unwrap();
             assert_eq!(target, format!("/api/v1/namespaces/ns/{resource}/load-{number}-0"));
