@@ -1,8 +1,8 @@
 //! Sends the load: in an open loop every arrival starts at its time, whatever became of those before it; in a
 //! closed one, users wait for every answer.
 //!
-//! The load has a thread for itself ([`thread`]): what starts arrivals, what carries them out and the connections
-//! run there. Everything that happens is noted in one [`journal`], so an arrival is accounted for exactly once:
+//! The load has a thread for itself (`thread`): what starts arrivals, what carries them out and the connections
+//! run there. Everything that happens is noted in one `journal`, so an arrival is accounted for exactly once:
 //! started, shed, or not started because the run was cancelled or given up.
 
 mod abort;

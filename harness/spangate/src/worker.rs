@@ -8,9 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spangate_load::{
-    ClientIdentity, Engine, EngineConfig, EngineError, Replay, Schedule, Shard, Summary, Watching,
-};
+use spangate_load::{ClientIdentity, Engine, EngineConfig, EngineError, Schedule, Shard, Summary, Watching};
 use spangate_scenario::model::{Identity, Load};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{
@@ -85,7 +83,7 @@ struct Worker<'w> {
 
 /// Sends the part of the load, and gives what it came to.
 pub async fn work(
-    mut plan: Plan,
+    plan: Plan,
     order: &Order,
     events: &Events,
     cancel: &CancellationToken,
@@ -94,16 +92,6 @@ pub async fn work(
     let clock = Clock::new();
     let start = order.start.resolve(&clock, shard)?;
     let load = part_of(&plan.scenario.spec.load, shard)?;
-    let replay = match &load.replay {
-        Some(_) => {
-            let base = plan.path.parent().map(PathBuf::from).unwrap_or_default();
-            let read = Replay::read(&load, &base)
-                .map_err(|error| CommandError::usage("the record cannot be replayed").because(error))?;
-            plan.schedule = read.schedule(plan.scenario.spec.seed);
-            Some(read)
-        }
-        None => None,
-    };
     let uses_unprivileged = plan.preparation.identities.contains(&Identity::unprivileged());
     let unprivileged = match &order.access.unprivileged {
         Some(identity) => identity.clone(),
@@ -129,7 +117,7 @@ pub async fn work(
         unprivileged,
         load: load.clone(),
         schedule: schedule.clone(),
-        replay,
+        replay: plan.replay,
         clock,
         events: sender,
         run_label: plan.scenario.metadata.name.clone(),

@@ -18,7 +18,7 @@ pub(super) const QUIET: &str = "tests/e2e/contract/quiet.yaml";
 /// Guarantees: its request joins the caller's trace, and `authentication` is not in it.
 #[test]
 fn a_privileged_caller_with_a_traceparent_has_no_authentication_in_its_trace() {
-    for request in OBSERVED.sent(Identity::admin(), TraceFlag::Sampled) {
+    for request in OBSERVED.sent(&Identity::admin(), TraceFlag::Sampled) {
         let names = names(&OBSERVED, request.sent.unwrap().trace_id);
         assert!(names.contains(contract::AUDIT) && !names.contains(contract::AUTHENTICATION), "{names:?}");
     }
@@ -28,7 +28,7 @@ fn a_privileged_caller_with_a_traceparent_has_no_authentication_in_its_trace() {
 /// Guarantees: `authentication` is the root of the trace and the SERVER span its only child, within its time.
 #[test]
 fn a_privileged_caller_without_a_traceparent_has_authentication_as_its_root() {
-    for request in OBSERVED.sent(Identity::admin(), TraceFlag::None) {
+    for request in OBSERVED.sent(&Identity::admin(), TraceFlag::None) {
         let row = OBSERVED.server(request);
         let (server, above) = (&OBSERVED.spans[row], OBSERVED.index.parent(row).unwrap());
         let root = &OBSERVED.spans[above];
@@ -47,7 +47,7 @@ fn the_other_callers_leave_authentication_alone_in_its_trace() {
         .under_load()
         .filter(|(_, span)| &*span.name == contract::AUTHENTICATION && span.parent.is_none())
         .filter(|(_, span)| OBSERVED.index.by_trace(span.trace_id).is_some_and(|trace| trace.len() == 1));
-    let requests = OBSERVED.requests().len() - OBSERVED.sent(Identity::admin(), TraceFlag::None).len();
+    let requests = OBSERVED.requests().len() - OBSERVED.sent(&Identity::admin(), TraceFlag::None).len();
     let alone = alone.count();
     assert!(alone >= requests, "{alone} spans for {requests} requests");
 }
@@ -56,7 +56,7 @@ fn the_other_callers_leave_authentication_alone_in_its_trace() {
 /// Guarantees: no span has its trace id and none its audit id.
 #[test]
 fn an_unsampled_traceparent_of_a_privileged_caller_leaves_nothing() {
-    for request in OBSERVED.sent(Identity::admin(), TraceFlag::Unsampled) {
+    for request in OBSERVED.sent(&Identity::admin(), TraceFlag::Unsampled) {
         assert!(OBSERVED.index.by_trace(request.sent.unwrap().trace_id).is_none(), "{request:?}");
         assert_eq!(OBSERVED.servers(request), [0; 0], "{request:?}");
     }
@@ -68,7 +68,7 @@ fn an_unsampled_traceparent_of_a_privileged_caller_leaves_nothing() {
 #[test]
 fn an_unprivileged_caller_gets_a_root_with_a_link() {
     for flag in [TraceFlag::Sampled, TraceFlag::Unsampled, TraceFlag::None] {
-        for request in OBSERVED.sent(Identity::unprivileged(), flag) {
+        for request in OBSERVED.sent(&Identity::unprivileged(), flag) {
             let span = &OBSERVED.spans[OBSERVED.server(request)];
             assert_eq!(span.parent, None, "{request:?}");
             assert!(!names(&OBSERVED, span.trace_id).contains(contract::AUTHENTICATION), "{request:?}");
@@ -85,7 +85,7 @@ fn an_unprivileged_caller_gets_a_root_with_a_link() {
 #[test]
 fn a_privileged_caller_gets_no_link() {
     for flag in [TraceFlag::Sampled, TraceFlag::None] {
-        for request in OBSERVED.sent(Identity::admin(), flag) {
+        for request in OBSERVED.sent(&Identity::admin(), flag) {
             assert!(OBSERVED.spans[OBSERVED.server(request)].links.is_empty(), "{request:?}");
         }
     }
@@ -97,7 +97,7 @@ fn a_privileged_caller_gets_no_link() {
 #[test]
 fn without_a_rate_only_a_sampled_privileged_traceparent_is_traced() {
     let observed = Observed::run(plan(&root().join(QUIET)));
-    let honoured = observed.sent(Identity::admin(), TraceFlag::Sampled);
+    let honoured = observed.sent(&Identity::admin(), TraceFlag::Sampled);
     for request in &honoured {
         observed.server(request);
     }

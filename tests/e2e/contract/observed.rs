@@ -62,7 +62,7 @@ impl Observed {
     }
 
     /// The requests of one kind of caller; there are some.
-    pub(super) fn sent(&self, identity: Identity, flag: TraceFlag) -> Vec<&'static RequestRecord> {
+    pub(super) fn sent(&self, identity: &Identity, flag: TraceFlag) -> Vec<&'static RequestRecord> {
         let as_sent = |request: &&RequestRecord| {
             let sent = request.sent.map(|sent| sent.sampled);
             let wanted = match flag {
@@ -70,7 +70,7 @@ impl Observed {
                 TraceFlag::Unsampled => Some(false),
                 TraceFlag::None => None,
             };
-            request.identity == identity && sent == wanted
+            request.identity == *identity && sent == wanted
         };
         let found: Vec<_> = self.requests().iter().filter(as_sent).collect();
         assert!(!found.is_empty(), "no request was sent as {identity:?} with {flag:?}");
@@ -79,7 +79,7 @@ impl Observed {
 
     /// The requests for a verb and resource, whose `traceparent` was honoured; there are some.
     pub(super) fn asked(&self, verb: Verb, resource: &str) -> Vec<&'static RequestRecord> {
-        let mut found = self.sent(Identity::admin(), TraceFlag::Sampled);
+        let mut found = self.sent(&Identity::admin(), TraceFlag::Sampled);
         found.retain(|request| request.verb == verb && request.resource == resource);
         assert!(!found.is_empty(), "no {verb} of {resource} was sent");
         found

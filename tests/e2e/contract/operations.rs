@@ -52,7 +52,7 @@ fn webhook_calls_name_their_webhook() {
 /// told from one that lost its trace.
 #[test]
 fn unsampled_requests_are_passed_on_as_such() {
-    let mut requests = OBSERVED.sent(Identity::admin(), TraceFlag::Unsampled);
+    let mut requests = OBSERVED.sent(&Identity::admin(), TraceFlag::Unsampled);
     requests.retain(|request| request.verb == Verb::Create);
     assert!(!requests.is_empty());
     for request in requests {

@@ -108,8 +108,8 @@ impl Refused {
     }
 
     /// The requests with this status.
-    fn with_status(&self, identity: Identity, status: u16) -> Vec<&RequestRecord> {
-        let of_identity: Vec<_> = self.requests.iter().filter(|it| it.identity == identity).collect();
+    fn with_status(&self, identity: &Identity, status: u16) -> Vec<&RequestRecord> {
+        let of_identity: Vec<_> = self.requests.iter().filter(|it| it.identity == *identity).collect();
         assert!(!of_identity.is_empty());
         for request in &of_identity {
             assert_eq!(request.outcome, Outcome::Status(status), "{request:?}");
@@ -177,7 +177,7 @@ fn serializations(capture: &Capture, request: &RequestRecord) -> Vec<usize> {
 fn a_401_has_no_server_span() {
     let capture = &REFUSED.capture;
     let index = TraceIndex::new(capture);
-    for request in REFUSED.with_status(Identity::admin(), 401) {
+    for request in REFUSED.with_status(&Identity::admin(), 401) {
         let [row] = serializations(capture, request)[..] else { panic!("{request:?}") };
         let trace = index.trace_of(row);
         let names: Vec<_> = trace.rows().map(|row| &**capture.names().get(index.row(row).name)).collect();
@@ -197,7 +197,7 @@ fn a_401_has_no_server_span() {
 fn a_403_ends_at_authorization() {
     let capture = &REFUSED.capture;
     let index = TraceIndex::new(capture);
-    for request in REFUSED.with_status(Identity::unprivileged(), 403) {
+    for request in REFUSED.with_status(&Identity::unprivileged(), 403) {
         let [row] = serializations(capture, request)[..] else { panic!("{request:?}") };
         let above: Vec<usize> = index.ancestors(row).collect();
         let names: Vec<_> = above.iter().map(|row| &**capture.names().get(index.row(*row).name)).collect();
@@ -218,7 +218,7 @@ fn the_server_span_is_in_the_last_export_of_its_trace() {
     let (capture, arrivals) = (&REFUSED.capture, &REFUSED.arrivals);
     let index = TraceIndex::new(capture);
     let mut spread = 0;
-    for request in REFUSED.with_status(Identity::unprivileged(), 403) {
+    for request in REFUSED.with_status(&Identity::unprivileged(), 403) {
         let [row] = serializations(capture, request)[..] else { panic!("{request:?}") };
         let trace = index.trace_of(row);
         assert_eq!(arrivals.with_server.get(&trace.id()), Some(&trace.len()), "{request:?}");

@@ -174,7 +174,7 @@ fn phases_name_webhooks_and_rpcs() {
 
 /// The requests whose `traceparent` is honoured.
 fn honoured() -> Vec<&'static RequestRecord> {
-    OBSERVED.sent(Identity::admin(), TraceFlag::Sampled)
+    OBSERVED.sent(&Identity::admin(), TraceFlag::Sampled)
 }
 
 /// The name of the SERVER span of a request.

@@ -17,7 +17,7 @@ const TREES: &str = include_str!("trees.txt");
 fn every_operation_has_its_tree() {
     let observed = &*OBSERVED;
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for request in observed.sent(Identity::admin(), TraceFlag::Sampled) {
+    for request in observed.sent(&Identity::admin(), TraceFlag::Sampled) {
         let tree = tree(observed, observed.server(request));
         seen.entry(operation(request)).or_default().insert(tree);
     }

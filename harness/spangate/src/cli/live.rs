@@ -134,8 +134,8 @@ mod tests {
                 live.request(&request, at);
             }
         }
-        let line = live.line(Duration::from_millis(8_500), 7);
-        assert_eq!(line, "100/s of 100, p50 10.0ms p99 10.0ms, 7 spans, 1 s left");
+        let shown = live.line(Duration::from_millis(8_500), 7);
+        assert_eq!(shown, "100/s of 100, p50 10.0ms p99 10.0ms, 7 spans, 1 s left");
         assert_eq!(live.done(), (800, 1_000));
     }
 
@@ -152,8 +152,8 @@ mod tests {
             let (request, at) = ended(0, 1, outcome);
             live.request(&request, at);
         }
-        let line = live.line(Duration::from_secs(1), 0);
-        assert!(line.contains(", 1 shed, errors 429: 1 no answer: 1 timeout: 1, "), "{line}");
+        let shown = live.line(Duration::from_secs(1), 0);
+        assert!(shown.contains(", 1 shed, errors 429: 1 no answer: 1 timeout: 1, "), "{shown}");
         assert_eq!(live.done(), (5, 10));
     }
 
