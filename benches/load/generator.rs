@@ -70,7 +70,7 @@ impl Order {
         let load: Load = serde_json::from_value(json!({
             "arrivals": {
                 "rate": format!("{}/s", self.rate),
-                "for": format!("{}us", (self.requests as f64 / self.rate * 1e6).round() as u64),
+                "for": format!("{:.0}us", self.requests as f64 / self.rate * 1e6),
             },
             "mix": [{"get": {"resource": "configmaps"}}],
             "client": {"connections": CONNECTIONS, "streams": STREAMS},

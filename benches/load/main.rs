@@ -56,21 +56,21 @@ enum Arm {
 }
 
 fn main() -> ExitCode {
-    command::run(|command| match env::var(ROLE) {
-        Ok(role) => play(&role),
-        Err(_) => {
-            let scratch = tempfile::tempdir()?;
-            if command.wants("stub") {
-                beside_others(scratch.path())?;
-            }
-            if command.wants("start") {
-                start_lag(scratch.path())?;
-            }
-            if command.wants("memory") {
-                memory()?;
-            }
-            Ok(())
+    command::run(|command| {
+        if let Ok(role) = env::var(ROLE) {
+            return play(&role);
         }
+        let scratch = tempfile::tempdir()?;
+        if command.wants("stub") {
+            beside_others(scratch.path())?;
+        }
+        if command.wants("start") {
+            start_lag(scratch.path())?;
+        }
+        if command.wants("memory") {
+            memory()?;
+        }
+        Ok(())
     })
 }
 

@@ -182,7 +182,13 @@ fn k6(summary: &str, cpu: f64) -> Result<Run, Failure> {
         return Err("requests of k6 failed".into());
     }
     let (p50, p99) = (number("http_req_duration", "med")?, number("http_req_duration", "p(99)")?);
-    Ok(Run { requests: requests.round() as u64, seconds: requests / rate, cpu, p50, p99 })
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number of requests is not negative, and far below 2^64"
+    )]
+    let count = requests.round() as u64;
+    Ok(Run { requests: count, seconds: requests / rate, cpu, p50, p99 })
 }
 
 fn hey(output: &str, cpu: f64) -> Result<Run, Failure> {
