@@ -151,7 +151,8 @@ async fn goes_away_while_held(mut fixture: Fixture, alpn: Alpn) {
     let noted = fixture.noted().await;
     let held = noted.held.unwrap();
     assert_eq!((noted.answer, held.to), (Answer::Held, noted.answered), "{alpn:?}");
-    assert!(held.from <= leaving && leaving <= held.to, "{alpn:?}");
+    // The server has a thread of its own: it may begin to hold a little after it counted the call.
+    assert!(held.from <= held.to && leaving <= held.to, "{alpn:?}");
 }
 
 #[tokio::test]
