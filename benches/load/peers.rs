@@ -138,6 +138,8 @@ impl Tool {
             }
             Peer::Hey => {
                 command.args(["-h2", "-c", &streams.to_string(), "-n", &requests.to_string()]);
+                // It puts host and port into TLS' server name, which servers refuse.
+                command.args(["-host", "localhost"]);
                 for header in HEADERS {
                     command.args(["-H", header]);
                 }

@@ -9,8 +9,10 @@ mod abort;
 mod admin;
 mod definition;
 mod dispatch;
+mod ends;
 mod error;
 mod exchange;
+mod hands;
 mod journal;
 mod monitor;
 mod population;
@@ -36,7 +38,7 @@ use spangate_trace::{Clock, UnixNanos};
 pub use summary::Summary;
 #[cfg(test)]
 pub(crate) use summary::{Note, Tally};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 pub use users::keep_ctrl_c;
 pub use watchdog::GeneratorLoad;
@@ -201,10 +203,15 @@ impl Engine {
         let _guard = cancel.clone().drop_guard();
         let site = Arc::clone(&self.site);
         let sampled = !site.load.abort_on.is_empty();
-        let journal = Arc::new(Journal::new(start, site.events.clone(), sampled));
+        let (batches, records) = unbounded_channel();
+        let journal = Arc::new(Journal::new(start, batches, sampled));
+        let telling = tokio::spawn(journal::tell(records, site.events.clone()));
         let load = carry_out(site, Arc::clone(&journal), self.thread.timer(), start, cancel);
         let findings = self.thread.run(load).await;
         let summary = journal.close().summary(&self.site.schedule).found(findings);
+        if let Err(error) = telling.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
         self.site.source.complete(summary)
     }
 

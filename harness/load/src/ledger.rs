@@ -1,6 +1,6 @@
 //! The request ledger: what was sent, when, and what came back.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 use spangate_scenario::model::Identity;
@@ -30,15 +30,15 @@ pub struct RequestRecord {
     /// What was asked.
     pub verb: Verb,
     /// The resource, plural; empty for discovery.
-    pub resource: String,
+    pub resource: Cow<'static, str>,
     /// The subresource, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subresource: Option<String>,
+    pub subresource: Option<Cow<'static, str>>,
     /// The object's name, if the request names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The HTTP method.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// Path and query.
     pub target: String,
     /// When it was to start: for the first step the time in the schedule, for later ones the end of the one

@@ -147,7 +147,7 @@ impl Operation {
 
     /// One request.
     pub(crate) fn one(request: Request) -> Self {
-        Self(Box::new(Fixed::new(vec![request])))
+        Self(Box::new(Some(request)))
     }
 
     /// The next request, given the answer to the one before; `None` when the operation is over.
@@ -159,6 +159,12 @@ impl Operation {
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operation").finish_non_exhaustive()
+    }
+}
+
+impl Steps for Option<Request> {
+    fn next(&mut self, _: Option<&Reply>) -> Option<Request> {
+        self.take()
     }
 }
 

@@ -68,7 +68,7 @@ impl Request {
             resource: target.resource,
             subresource: target.subresource,
             method,
-            target: target.to_string(),
+            target: target.text(),
             name: target.name,
             accept: JSON,
             content_type: None,

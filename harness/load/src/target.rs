@@ -23,7 +23,7 @@ pub(crate) struct Target {
 impl Target {
     /// The collection of `resource` in `namespace`.
     pub(crate) fn collection(namespace: &str, resource: Resource) -> Self {
-        let base = format!("{}/namespaces/{namespace}", prefix(resource));
+        let base = [prefix(resource), "/namespaces/", namespace].concat();
         Self { resource: resource.plural(), base, ..Self::path("") }
     }
 
@@ -62,36 +62,42 @@ impl Target {
             None => self,
         }
     }
+
+    /// Path and query. Every request has one, so it is put together without the machinery of formatting.
+    pub(crate) fn text(&self) -> String {
+        let path = [Some(self.resource).filter(|part| !part.is_empty()), self.name.as_deref(), self.subresource];
+        let length = path.iter().flatten().map(|part| part.len() + 1).sum::<usize>();
+        let mut text = String::with_capacity(self.base.len() + length);
+        text.push_str(&self.base);
+        for part in path.into_iter().flatten() {
+            text.push('/');
+            text.push_str(part);
+        }
+        for (number, (key, value)) in self.query.iter().enumerate() {
+            text.push(if number == 0 { '?' } else { '&' });
+            text.push_str(key);
+            text.push('=');
+            escape(value, &mut text);
+        }
+        text
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.base)?;
-        if !self.resource.is_empty() {
-            write!(f, "/{}", self.resource)?;
-        }
-        for part in self.name.as_deref().into_iter().chain(self.subresource) {
-            write!(f, "/{part}")?;
-        }
-        for (number, (key, value)) in self.query.iter().enumerate() {
-            write!(f, "{}{key}={}", if number == 0 { '?' } else { '&' }, Escaped(value))?;
-        }
-        Ok(())
+        f.write_str(&self.text())
     }
 }
 
-/// Text as Go's `url.QueryEscape` writes it.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.bytes().try_for_each(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                write!(f, "{}", char::from(byte))
-            }
-            b' ' => f.write_str("+"),
-            _ => write!(f, "%{byte:02X}"),
-        })
+/// Adds `text` as Go's `url.QueryEscape` writes it.
+fn escape(text: &str, to: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => to.push(char::from(byte)),
+            b' ' => to.push('+'),
+            _ => to.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]].map(char::from)),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ fn server_spans_say_what_was_asked_and_answered() {
         let Outcome::Status(status) = request.outcome else { panic!("{request:?}") };
         let size = i64::try_from(request.received_bytes).unwrap();
         for (key, want) in [
-            ("http.request.method", Value::String(request.method.clone())),
+            ("http.request.method", Value::String(request.method.to_string())),
             ("url.path", Value::String(path.to_owned())),
             ("http.target", Value::String(request.target.clone())),
             ("http.response.status_code", Value::Int(i64::from(status))),
@@ -179,7 +179,7 @@ fn honoured() -> Vec<&'static RequestRecord> {
 
 /// The name of the SERVER span of a request.
 fn route(request: &RequestRecord) -> String {
-    let Some((api, _)) = request.target.split_once("/namespaces/") else { return request.method.clone() };
+    let Some((api, _)) = request.target.split_once("/namespaces/") else { return request.method.to_string() };
     let mut route = format!("{} {api}/namespaces/{{:namespace}}/{}", request.method, request.resource);
     if request.name.is_some() {
         route.push_str("/{:name}");

@@ -50,7 +50,7 @@ fn known() -> BTreeMap<&'static str, Vec<&'static str>> {
 fn operation(request: &RequestRecord) -> String {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let mut words = vec![request.verb.to_string()];
-    words.push(match (request.resource.as_str(), &request.subresource) {
+    words.push(match (&*request.resource, &request.subresource) {
         ("", _) => path.to_owned(),
         (resource, Some(subresource)) => format!("{resource}/{subresource}"),
         (resource, None) => resource.to_owned(),

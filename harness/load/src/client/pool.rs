@@ -61,7 +61,10 @@ impl Pool {
 
     /// Waits until a request may begin; those who wait go in turn.
     pub(super) async fn lease(self: Arc<Self>) -> Lease {
-        self.free.acquire().await.expect("the semaphore is never closed").forget();
+        match self.free.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(_) => self.free.acquire().await.expect("the semaphore is never closed").forget(),
+        }
         let index = self.claim();
         Lease { pool: self, index }
     }

@@ -7,22 +7,21 @@ use std::{
 };
 
 use spangate_trace::UnixNanos;
-use tokio::{sync::Semaphore, task::yield_now};
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
-use super::{timer::Timer, worker::Worker};
+use super::{hands::Hands, timer::Timer, worker::Worker};
 
 /// Waits are no shorter than this: arrivals that come closer together start together. Each wait costs several
 /// calls into the kernel, and so do requests that go out one by one.
-const SHORTEST_WAIT: Duration = Duration::from_micros(100);
+const SHORTEST_WAIT: Duration = Duration::from_micros(250);
 /// Arrivals that start before others get a turn, when all of them are late.
 const BURST: u32 = 16;
 
 /// Starts every arrival of the schedule at its time, or sheds it, until `halt` is cancelled. Returns when all
 /// that was started is over.
 pub(super) async fn dispatch(worker: Arc<Worker>, timer: &Timer, start: UnixNanos, halt: CancellationToken) {
-    let limit = worker.max_in_flight();
-    let permits = Arc::new(Semaphore::new(limit as usize));
+    let mut hands = Hands::new(Arc::clone(&worker));
     let mut halted = pin!(halt.cancelled());
     let (mut woke, mut burst) = (Instant::now(), 0);
     for arrival in worker.arrivals() {
@@ -43,16 +42,9 @@ pub(super) async fn dispatch(worker: Arc<Worker>, timer: &Timer, start: UnixNano
             break;
         }
         burst += 1;
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            let worker = Arc::clone(&worker);
-            tokio::spawn(async move {
-                worker.perform(arrival, intended).await;
-                drop(permit);
-            });
-        } else {
+        if !hands.take(arrival, intended) {
             worker.shed(&arrival, intended);
         }
     }
-    // All permits are back when nothing is under way.
-    drop(permits.acquire_many(limit).await.expect("the semaphore is never closed"));
+    hands.finish().await;
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Response header with the audit id of a request (`apiserver/pkg/apis/audit`).
-const AUDIT_ID: &str = "audit-id";
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 
 /// The `traceparent` header.
 const TRACEPARENT: HeaderName = HeaderName::from_static(TraceContext::HEADER);
@@ -64,7 +64,10 @@ pub(crate) fn head(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     if let Some(context) = context {
-        headers.insert(TRACEPARENT, HeaderValue::try_from(context.to_string())?);
+        let mut value = HeaderValue::from_bytes(&context.to_ascii())?;
+        // It is never the same twice: in the table of HTTP/2's header compression it would only push out others.
+        value.set_sensitive(true);
+        headers.insert(TRACEPARENT, value);
     }
     for (name, value) in further {
         headers.append(name, value.clone());

@@ -1,18 +1,22 @@
 //! Carries out arrivals: request after request, each with its record.
 
 use std::{
-    pin::{Pin, pin},
+    borrow::Cow,
+    future::poll_fn,
+    mem::take,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use http::Method;
 use spangate_scenario::model::{Identity, RetryAfter, TraceFlag};
 use spangate_trace::{TraceContext, UnixNanos};
-use tokio::time::{self, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Site,
+    ends::{End, Ends},
     exchange::{Progress, exchange},
     journal::Journal,
     source::Task,
@@ -31,10 +35,23 @@ pub(super) struct Worker {
     cancel: CancellationToken,
 }
 
-/// What ends an operation before it is over.
-struct Ends<'a, 'w> {
-    cancelled: Pin<&'a mut WaitForCancellationFuture<'w>>,
-    deadline: Pin<&'a mut Sleep>,
+/// One request of an operation.
+struct Step<'a> {
+    arrival: Arrival,
+    /// Its number within the operation.
+    number: u32,
+    identity: &'a Identity,
+    traceparent: TraceFlag,
+    intended: UnixNanos,
+}
+
+/// What came of a request.
+struct Done {
+    ended: UnixNanos,
+    /// The answer, if there was one.
+    reply: Option<Reply>,
+    /// How long to wait before the same request is sent again, if it is.
+    again: Option<Duration>,
 }
 
 /// What the ledger says of a request that was under way when the run was cancelled.
@@ -63,10 +80,16 @@ impl Worker {
     /// Notes that `arrival` was not started, as the record of its first request.
     pub(super) fn shed(&self, arrival: &Arrival, intended: UnixNanos) {
         let Some(mut task) = self.task(arrival) else { return };
-        let Some(request) = task.operation.next(None) else { return };
+        let Some(mut request) = task.operation.next(None) else { return };
         let now = self.site.clock.now();
-        let mut record = record(arrival, 0, task.identity, &request, None, intended);
-        (record.started, record.ended, record.outcome) = (now, now, Outcome::Shed);
+        let step = Step {
+            arrival: *arrival,
+            number: 0,
+            identity: task.identity,
+            traceparent: task.traceparent,
+            intended,
+        };
+        let record = RequestRecord { started: now, ended: now, ..step.record(&mut request, true, None) };
         self.journal.note(Note::Request(Box::new(record)));
     }
 
@@ -75,25 +98,31 @@ impl Worker {
     /// Returns when it is done, was given up after the scenario's timeout, or the run was cancelled. Where it runs
     /// does not matter, but the thread of the load costs least.
     pub(super) async fn perform(&self, arrival: Arrival, intended: UnixNanos) {
-        let begun = self.site.clock.now();
+        self.perform_until(arrival, intended, &mut self.ends()).await;
+    }
+
+    /// What ends operations that this carries out one after the other.
+    pub(super) fn ends(&self) -> Ends {
+        Ends::new(&self.cancel, time::Instant::now() + self.site.load.timeout.get())
+    }
+
+    /// As [`Worker::perform`], for one who carries out many arrivals.
+    pub(super) async fn perform_until(&self, arrival: Arrival, intended: UnixNanos, ends: &mut Ends) {
+        let now = Instant::now();
+        let begun = self.site.clock.at(now);
         self.journal.note(Note::Began { at: begun, lag: begun.since(intended) });
         let Some(mut task) = self.task(&arrival) else { return };
         let Some(mut request) = task.operation.next(None) else { return };
-        let cancelled = pin!(self.cancel.cancelled());
-        let deadline = pin!(time::sleep(self.site.load.timeout.get() + task.hold));
-        let mut ends = Ends { cancelled, deadline };
-        let mut intended = intended;
-        for step in 0.. {
-            let sender = (task.identity, task.traceparent);
-            let (record, reply) = self.request(&arrival, step, sender, &request, intended, &mut ends).await;
-            intended = record.ended;
-            let wait = self.wait(&record);
-            self.journal.note(Note::Request(Box::new(record)));
+        ends.begin(time::Instant::from_std(now) + self.site.load.timeout.get() + task.hold);
+        let mut step = Step { arrival, number: 0, identity: task.identity, traceparent: task.traceparent, intended };
+        loop {
+            let Done { ended, reply, again } = self.request(&step, &mut request, ends).await;
             let Some(reply) = reply else { return };
-            if let Some(wait) = wait {
-                // The same request is to start again then.
-                intended = intended + wait;
-                if !self.pause(intended, &mut ends).await {
+            step.number += 1;
+            step.intended = ended;
+            if let Some(wait) = again {
+                step.intended = ended + wait;
+                if !self.pause(step.intended, ends).await {
                     return;
                 }
             } else {
@@ -103,28 +132,19 @@ impl Worker {
         }
     }
 
-    /// Sends one request; gives its record, and the answer if there was one.
-    async fn request(
-        &self,
-        arrival: &Arrival,
-        step: u32,
-        (identity, traceparent): (&Identity, TraceFlag),
-        request: &Request,
-        intended: UnixNanos,
-        ends: &mut Ends<'_, '_>,
-    ) -> (RequestRecord, Option<Reply>) {
-        let (trace_id, span_id) = self.site.schedule.ids(arrival.number, step);
-        let sent = match traceparent {
+    /// Sends one request and notes it. One that is not to be sent again is spent.
+    async fn request(&self, step: &Step<'_>, request: &mut Request, ends: &mut Ends) -> Done {
+        let (trace_id, span_id) = self.site.schedule.ids(step.arrival.number, step.number);
+        let sent = match step.traceparent {
             TraceFlag::Sampled => Some(TraceContext::sampled(trace_id, span_id)),
             TraceFlag::Unsampled => Some(TraceContext::unsampled(trace_id, span_id)),
             TraceFlag::None => None,
         };
-        let mut record = record(arrival, step, identity, request, sent, intended);
         let mut progress = Progress::default();
         let (outcome, reply) = if self.cancel.is_cancelled() {
             (Outcome::Error(GIVEN_UP.to_owned()), None)
         } else {
-            let sender = self.site.senders.of(identity, arrival.number);
+            let sender = self.site.senders.of(step.identity, step.arrival.number);
             let clock = &self.site.clock;
             let exchanged = exchange(sender.client, clock, request, sent, sender.headers, &mut progress);
             // An answer that is there counts, whatever else is.
@@ -134,36 +154,44 @@ impl Worker {
                     Ok(reply) => (Outcome::Status(reply.status.as_u16()), Some(reply)),
                     Err(reason) => (Outcome::Error(reason), None),
                 },
-                () = &mut ends.cancelled => (Outcome::Error(GIVEN_UP.to_owned()), None),
-                () = &mut ends.deadline => (Outcome::Timeout, None),
+                end = poll_fn(|context| ends.poll(context)) => match end {
+                    End::Cancelled => (Outcome::Error(GIVEN_UP.to_owned()), None),
+                    End::Timeout => (Outcome::Timeout, None),
+                },
             }
         };
-        record.ended = self.site.clock.now();
-        // What was never handed to a connection waited for one all the time.
-        record.started = progress.started.unwrap_or(record.ended);
-        record.outcome = outcome;
-        record.audit_id = progress.audit_id;
-        record.retry_after = progress.retry_after;
-        record.received_bytes = progress.received;
-        (record, reply)
+        let ended = self.site.clock.now();
+        let again = self.again(&outcome, progress.retry_after);
+        let record = RequestRecord {
+            // What was never handed to a connection waited for one all the time.
+            started: progress.started.unwrap_or(ended),
+            ended,
+            outcome,
+            audit_id: progress.audit_id,
+            retry_after: progress.retry_after,
+            received_bytes: progress.received,
+            ..step.record(request, again.is_none(), sent)
+        };
+        self.journal.note(Note::Request(Box::new(record)));
+        Done { ended, reply, again }
     }
 
-    /// How long to wait before the request of `record` is sent again, if it is.
-    fn wait(&self, record: &RequestRecord) -> Option<Duration> {
+    /// How long to wait before a request that ended like this is sent again, if it is.
+    fn again(&self, outcome: &Outcome, retry_after: Option<u32>) -> Option<Duration> {
         let honoured = self.site.load.client.retry_after == RetryAfter::Honour;
-        let seconds = record.retry_after.filter(|_| honoured && record.outcome == Outcome::Status(429))?;
+        let seconds = retry_after.filter(|_| honoured && *outcome == Outcome::Status(429))?;
         Some(Duration::from_secs(seconds.into()))
     }
 
     /// Waits until `time`; false when the operation ends before.
-    async fn pause(&self, time: UnixNanos, ends: &mut Ends<'_, '_>) -> bool {
+    async fn pause(&self, time: UnixNanos, ends: &mut Ends) -> bool {
         let until = time::Instant::from_std(self.site.clock.instant(time));
-        if until >= ends.deadline.deadline() {
+        if until >= ends.deadline() {
             return false;
         }
         tokio::select! {
             biased;
-            () = &mut ends.cancelled => false,
+            _ = poll_fn(|context| ends.poll(context)) => false,
             () = time::sleep_until(until) => true,
         }
     }
@@ -174,34 +202,48 @@ impl Worker {
     }
 }
 
-/// The record of a request that is yet to be sent.
-fn record(
-    arrival: &Arrival,
-    step: u32,
-    identity: &Identity,
-    request: &Request,
-    sent: Option<TraceContext>,
-    intended: UnixNanos,
-) -> RequestRecord {
-    RequestRecord {
-        arrival: arrival.number,
-        step,
-        entry: arrival.entry,
-        stage: arrival.stage,
-        identity: identity.clone(),
-        sent,
-        verb: request.verb,
-        resource: request.resource.to_owned(),
-        subresource: request.subresource.map(str::to_owned),
-        name: request.name.clone(),
-        method: request.method.to_string(),
-        target: request.target.clone(),
-        intended,
-        started: intended,
-        ended: intended,
-        outcome: Outcome::Shed,
-        audit_id: None,
-        retry_after: None,
-        received_bytes: 0,
+/// The methods of the load are known beforehand, so their names need no memory.
+fn method(method: &Method) -> Cow<'static, str> {
+    match *method {
+        Method::GET => "GET".into(),
+        Method::POST => "POST".into(),
+        Method::PUT => "PUT".into(),
+        Method::PATCH => "PATCH".into(),
+        Method::DELETE => "DELETE".into(),
+        _ => method.to_string().into(),
+    }
+}
+
+// === impl Step ===
+
+impl Step<'_> {
+    /// The record of its request before it is sent. A request that is over gives its texts away.
+    fn record(&self, request: &mut Request, over: bool, sent: Option<TraceContext>) -> RequestRecord {
+        let (name, target) = if over {
+            (take(&mut request.name), take(&mut request.target))
+        } else {
+            (request.name.clone(), request.target.clone())
+        };
+        RequestRecord {
+            arrival: self.arrival.number,
+            step: self.number,
+            entry: self.arrival.entry,
+            stage: self.arrival.stage,
+            identity: self.identity.clone(),
+            sent,
+            verb: request.verb,
+            resource: request.resource.into(),
+            subresource: request.subresource.map(Cow::Borrowed),
+            name,
+            method: method(&request.method),
+            target,
+            intended: self.intended,
+            started: self.intended,
+            ended: self.intended,
+            outcome: Outcome::Shed,
+            audit_id: None,
+            retry_after: None,
+            received_bytes: 0,
+        }
     }
 }

@@ -111,7 +111,7 @@ impl Series {
         of_self.cmp(&(
             record.stage,
             record.verb,
-            record.resource.as_str(),
+            &*record.resource,
             record.subresource.as_deref(),
             ending,
         ))
@@ -164,8 +164,8 @@ impl Latencies {
                 let series = Series {
                     stage: record.stage,
                     verb: record.verb,
-                    resource: record.resource.clone(),
-                    subresource: record.subresource.clone(),
+                    resource: record.resource.to_string(),
+                    subresource: record.subresource.as_deref().map(str::to_owned),
                     ending,
                 };
                 self.0.insert(place, (series, Latency::default()));
@@ -258,8 +258,8 @@ mod tests {
             |(stage, verb, resource, scale, outcome, ended)| RequestRecord {
                 stage,
                 verb,
-                resource: resource.to_owned(),
-                subresource: scale.then(|| "scale".to_owned()),
+                resource: resource.to_owned().into(),
+                subresource: scale.then(|| "scale".into()),
                 ended: UnixNanos(ended),
                 ..testing::record(outcome)
             },
@@ -289,8 +289,8 @@ mod tests {
                 let series = Series {
                     stage: record.stage,
                     verb: record.verb,
-                    resource: record.resource.clone(),
-                    subresource: record.subresource.clone(),
+                    resource: record.resource.to_string(),
+                    subresource: record.subresource.as_deref().map(str::to_owned),
                     ending,
                 };
                 let count = latencies.get(&series).map(Latency::count);

@@ -100,7 +100,7 @@ fn serve(schedule: &Schedule, arrival: &Arrival, tally: &mut Tally) -> Vec<Reque
                 let (trace, span) = schedule.ids(arrival.number, step);
                 spangate_trace::TraceContext::sampled(trace, span)
             }),
-            resource: ["pods", "configmaps"][arrival.entry % 2].to_owned(),
+            resource: ["pods", "configmaps"][arrival.entry % 2].into(),
             intended,
             started,
             ended: started + micros(30, 2_000_000),

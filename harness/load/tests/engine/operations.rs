@@ -36,7 +36,7 @@ async fn a_watch_list_ends_with_the_state_though_the_server_goes_on() {
     let (summary, records) = bench.run().await;
     assert_eq!((summary.started, records.len()), (2, 2));
     for record in records {
-        assert_eq!((&record.outcome, record.resource.as_str()), (&Outcome::Status(200), "configmaps"));
+        assert_eq!((&record.outcome, &*record.resource), (&Outcome::Status(200), "configmaps"));
         assert!(record.target.starts_with("/api/v1/configmaps?"), "{}", record.target);
         assert_eq!(record.received_bytes, 147);
     }
@@ -51,7 +51,7 @@ async fn what_is_made_in_protobuf_is_deleted_again() {
     let (summary, records) = bench.run().await;
     assert_eq!((summary.started, summary.requests), (2, 4));
     let steps: Vec<_> =
-        records.iter().map(|record| (record.arrival, record.step, record.method.as_str())).collect();
+        records.iter().map(|record| (record.arrival, record.step, &*record.method)).collect();
     assert_eq!(steps, [(0, 0, "POST"), (0, 1, "DELETE"), (1, 0, "POST"), (1, 1, "DELETE")]);
     let seen = bench.server.take();
     let posts: Vec<_> = seen.iter().filter(|seen| seen.method == "POST").collect();

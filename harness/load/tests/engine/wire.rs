@@ -51,7 +51,7 @@ fn agree(seen: &[Seen], records: &[RequestRecord]) {
     assert_eq!(seen.len(), records.len());
     let mut traces = BTreeSet::new();
     for (seen, record) in seen.iter().zip(records) {
-        assert_eq!((seen.method.as_str(), &seen.target), (record.method.as_str(), &record.target));
+        assert_eq!((seen.method.as_str(), &seen.target), (&*record.method, &record.target));
         assert_eq!(seen.identity, record.identity);
         assert_eq!(seen.header("traceparent"), record.sent.map(|sent| sent.to_string()).unwrap_or_default());
         assert_eq!(seen.body.is_empty(), seen.header("content-type").is_empty());

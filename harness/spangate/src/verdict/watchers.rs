@@ -93,7 +93,7 @@ fn account<'e>(name: Option<&str>, case: &'e Case<'_>) -> Account<'e> {
     let watched = load.watchers.iter().filter(|watchers| of_name(watchers));
     let resources: HashSet<_> = watched.map(|watchers| watchers.resource.plural()).collect();
     let mut all_writes = Vec::new();
-    for request in case.requests.iter().filter(|it| resources.contains(it.resource.as_str())) {
+    for request in case.requests.iter().filter(|it| resources.contains(&*it.resource)) {
         match writes::of(request, load) {
             Some(Ok(write)) => all_writes.push(write),
             Some(Err(why)) => account.leave_out(why),

@@ -119,7 +119,7 @@ mod tests {
     fn what_cannot_be_told_apart_says_so() {
         let scale = RequestRecord {
             verb: Verb::Patch,
-            subresource: Some("scale".to_owned()),
+            subresource: Some("scale".into()),
             name: Some("x".to_owned()),
             ..request()
         };
