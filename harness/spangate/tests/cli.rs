@@ -213,6 +213,26 @@ fn ctrl_c_ends_everything_and_keeps_the_ledgers() {
     assert!(!ledger.with_file_name("control-plane").exists(), "keys and data are removed");
 }
 
+/// Scenario: kube-apiserver is ended by SIGKILL while load is sent.
+/// Guarantees: the run says so with exit code 3, gives no verdict, and the ledgers keep what was sent.
+#[test]
+fn an_api_server_that_dies_under_load_ends_the_run() {
+    let _alone = alone();
+    let (dir, path) = with_scenario(SMOKE);
+    let (mut run, children) = run_until_load(dir.path(), &path);
+    let ledger = glob_one(dir.path(), "requests.jsonl");
+    eventually("a request is in the ledger", || fs::metadata(&ledger).is_ok_and(|file| file.len() > 0));
+    let api_server = children.iter().find(|pid| name_of(**pid) == "kube-apiserver").unwrap();
+    let killed = Command::new("kill").args(["-KILL", &api_server.to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(run.wait().unwrap().code(), Some(3));
+    all_end(&children);
+    let lines = fs::read_to_string(&ledger).unwrap();
+    let whole = lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok());
+    assert!(whole && lines.ends_with('\n'), "{lines}");
+    assert!(!ledger.with_file_name("report.json").exists(), "a broken run has no verdict");
+}
+
 /// Starts a run and returns when it sends load, with the processes that it has started.
 fn run_until_load(out: &Path, scenario: &Path) -> (Child, BTreeSet<u32>) {
     let mut run = spangate()
@@ -253,6 +273,11 @@ fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, so fields are counted from its end.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The name of a process, of which Linux keeps the first 15 bytes (`proc(5)`).
+fn name_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim_end().to_owned()
 }
 
 fn all_end(pids: &BTreeSet<u32>) {

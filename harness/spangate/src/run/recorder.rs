@@ -75,3 +75,25 @@ fn write_line(file: &mut BufWriter<File>, value: &impl Serialize) -> io::Result<
     serde_json::to_writer(&mut *file, value)?;
     file.write_all(b"\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::testing;
+
+    /// Scenario: a ledger is on a device that is full.
+    /// Guarantees: the run is reported as broken by it, also when only the last flush finds out.
+    #[test]
+    fn a_full_disk_is_told_at_the_end() {
+        for requests in [1, 200] {
+            let root = tempfile::tempdir().unwrap();
+            let directory = RunDirectory::at(root.path()).unwrap();
+            symlink("/dev/full", directory.file(RunDirectory::REQUESTS)).unwrap();
+            let mut recorder = Recorder::create(&directory).unwrap();
+            (0..requests).for_each(|_| recorder.event(&Event::Request(Box::new(testing::request()))));
+            assert_eq!(recorder.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        }
+    }
+}
