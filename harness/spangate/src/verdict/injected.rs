@@ -235,14 +235,14 @@ impl<'a> Shape<'a> {
         match self {
             Self::Webhook { name, parent } => {
                 let above = case.index.by_span(row.trace_id, row.parent);
-                let above = above.map(|index| capture.span(index));
-                let found = above.as_ref().map_or("missing", |span| &*span.name);
+                let found =
+                    above.map_or("missing", |index| &**capture.names().get(capture.rows()[index].name));
                 if found != *parent {
                     return Err(format!("the parent of the call's span is {found:?}, expected {parent:?}"));
                 }
-                let webhook = above.as_ref().and_then(|span| span.text(contract::WEBHOOK_ATTRIBUTE));
+                let webhook = above.and_then(|index| capture.text(index, contract::WEBHOOK_ATTRIBUTE));
                 let wanted = contract::webhook_name(name);
-                if webhook != Some(wanted.as_str()) {
+                if webhook.as_ref() != Some(&wanted) {
                     return Err(format!("{parent:?} names the webhook {webhook:?}, expected {wanted:?}"));
                 }
             }
@@ -276,9 +276,7 @@ impl<'a> Shape<'a> {
             .iter()
             .enumerate()
             .filter(|(_, row)| row.name == parent && row.start >= case.facts.load_start)
-            .filter(|(index, _)| {
-                capture.span(*index).text(contract::WEBHOOK_ATTRIBUTE) == Some(wanted.as_str())
-            })
+            .filter(|(index, _)| capture.text(*index, contract::WEBHOOK_ATTRIBUTE).as_ref() == Some(&wanted))
             .map(|(_, row)| (row.trace_id, row.span_id))
             .collect();
         rows.iter()
