@@ -12,6 +12,7 @@ mod dispatch;
 mod ends;
 mod error;
 mod exchange;
+mod gauge;
 mod hands;
 mod journal;
 mod monitor;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 pub use abort::Aborted;
 pub use error::EngineError;
 pub(crate) use exchange::{audit_id, head};
+pub use gauge::Gauge;
 pub(crate) use senders::Headers;
 pub(crate) use source::Task;
 use spangate_scenario::model::Load;
@@ -118,6 +120,7 @@ struct Site {
     setting: Setting,
     clock: Clock,
     events: UnboundedSender<LoadEvent>,
+    gauge: Arc<Gauge>,
 }
 
 // === impl Engine ===
@@ -140,6 +143,7 @@ impl Engine {
             schedule,
             clock,
             events,
+            gauge: Arc::default(),
         };
         let thread = LoadThread::start().map_err(EngineError::Thread)?;
         Ok(Self { site: Arc::new(site), preparation, owned: Owned::default(), thread })
@@ -148,6 +152,11 @@ impl Engine {
     /// What the load needs before it starts.
     pub fn preparation(&self) -> &Preparation {
         &self.preparation
+    }
+
+    /// What tells at any time how the load stands.
+    pub fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.site.gauge)
     }
 
     /// Makes the namespaces, the definition of custom resources, the senders with their rights, and the objects

@@ -65,7 +65,8 @@ impl Target {
 
     /// Path and query. Every request has one, so it is put together without the machinery of formatting.
     pub(crate) fn text(&self) -> String {
-        let path = [Some(self.resource).filter(|part| !part.is_empty()), self.name.as_deref(), self.subresource];
+        let path =
+            [Some(self.resource).filter(|part| !part.is_empty()), self.name.as_deref(), self.subresource];
         let length = path.iter().flatten().map(|part| part.len() + 1).sum::<usize>();
         let mut text = String::with_capacity(self.base.len() + length);
         text.push_str(&self.base);
@@ -96,7 +97,9 @@ fn escape(text: &str, to: &mut String) {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => to.push(char::from(byte)),
             b' ' => to.push('+'),
-            _ => to.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]].map(char::from)),
+            _ => to.extend(
+                [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]].map(char::from),
+            ),
         }
     }
 }

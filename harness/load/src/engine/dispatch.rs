@@ -15,8 +15,9 @@ use super::{hands::Hands, timer::Timer, worker::Worker};
 /// Waits are no shorter than this: arrivals that come closer together start together. Each wait costs several
 /// calls into the kernel, and so do requests that go out one by one.
 const SHORTEST_WAIT: Duration = Duration::from_micros(250);
-/// Arrivals that start before others get a turn, when all of them are late.
-const BURST: u32 = 16;
+/// Arrivals that start before others get a turn. What starts together goes out together, as far as it has the same
+/// connection.
+const BURST: u32 = 64;
 
 /// Starts every arrival of the schedule at its time, or sheds it, until `halt` is cancelled. Returns when all
 /// that was started is over.

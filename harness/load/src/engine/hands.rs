@@ -194,7 +194,9 @@ mod tests {
     fn a_hand_that_takes_what_another_was_woken_for_is_no_longer_idle() {
         let (queue, mut context) = (Queue::default(), Context::from_waker(Waker::noop()));
         let (mut one, mut other) = (pin!(queue.next(0)), pin!(queue.next(1)));
-        assert!(one.as_mut().poll(&mut context).is_pending() && other.as_mut().poll(&mut context).is_pending());
+        assert!(
+            one.as_mut().poll(&mut context).is_pending() && other.as_mut().poll(&mut context).is_pending()
+        );
         queue.give(job(1));
         assert_eq!(one.poll(&mut context), Poll::Ready(Some(job(1))));
         assert!(other.as_mut().poll(&mut context).is_pending());

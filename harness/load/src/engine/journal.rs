@@ -3,8 +3,15 @@
 //! To tell somebody on another thread of each request by itself would wake that thread for each of them, which
 //! takes as long as to send one. So records leave the thread of the load in batches, and are told one by one by a
 //! task beside those who listen.
+//!
+//! Memory that one thread takes and another gives back makes both of them wait for the allocator, again and again. So
+//! the records of a batch are in one piece, and so are their texts; whoever tells of them makes their own.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    mem::take,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use spangate_trace::UnixNanos;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -30,16 +37,26 @@ struct Page {
     /// What happened since the last sample.
     sample: Sample,
     /// What is yet to be told.
-    untold: Vec<Box<RequestRecord>>,
+    untold: Batch,
     /// Where to; nowhere once the journal is closed.
     batches: Option<UnboundedSender<Batch>>,
 }
 
 /// Records on their way to those who listen.
-pub(super) type Batch = Vec<Box<RequestRecord>>;
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Their texts are empty.
+    records: Vec<RequestRecord>,
+    /// The texts of all records, one after the other.
+    texts: String,
+    /// How long each of them is.
+    lengths: Vec<usize>,
+}
 
 /// Records that are told at once.
 const BATCH: usize = 256;
+/// Bytes of the texts of most records: a name, a path and an id.
+const TEXTS: usize = 160;
 
 // === impl Journal ===
 
@@ -49,23 +66,24 @@ impl Journal {
         let page = Page {
             tally: Tally::new(start),
             sample: Sample::default(),
-            untold: Vec::with_capacity(BATCH),
+            untold: Batch::new(),
             batches: Some(batches),
         };
         Self { start, sampled, page: Mutex::new(page) }
     }
 
-    pub(super) fn note(&self, note: Note) {
+    /// An arrival was started, so much too late.
+    pub(super) fn began(&self, at: UnixNanos, lag: Duration) {
+        self.page().count(&Note::Began { at, lag }, self.sampled);
+    }
+
+    /// A request is over, or an arrival was shed.
+    pub(super) fn ended(&self, record: RequestRecord) {
         let mut page = self.page();
-        page.tally.add(&note);
-        if self.sampled {
-            page.sample.add(&note);
-        }
-        if let Note::Request(record) = note {
-            page.untold.push(record);
-            if page.untold.len() == BATCH {
-                page.tell();
-            }
+        page.count(&Note::Request(&record), self.sampled);
+        page.untold.push(record);
+        if page.untold.records.len() == BATCH {
+            page.tell();
         }
     }
 
@@ -76,7 +94,7 @@ impl Journal {
 
     /// What happened since the last call.
     pub(super) fn sample(&self) -> Sample {
-        std::mem::take(&mut self.page().sample)
+        take(&mut self.page().sample)
     }
 
     /// Ends the journal and its batches; gives what was counted.
@@ -95,18 +113,66 @@ impl Journal {
 // === impl Page ===
 
 impl Page {
-    fn tell(&mut self) {
-        let Some(batches) = self.batches.as_ref().filter(|_| !self.untold.is_empty()) else { return };
-        // A caller who has gone away does not stop the load.
-        let _ = batches.send(std::mem::replace(&mut self.untold, Vec::with_capacity(BATCH)));
+    fn count(&mut self, note: &Note<'_>, sampled: bool) {
+        self.tally.add(note);
+        if sampled {
+            self.sample.add(note);
+        }
     }
+
+    fn tell(&mut self) {
+        let Some(batches) = self.batches.as_ref().filter(|_| !self.untold.records.is_empty()) else { return };
+        // A caller who has gone away does not stop the load.
+        let _ = batches.send(std::mem::replace(&mut self.untold, Batch::new()));
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    fn new() -> Self {
+        Self {
+            records: Vec::with_capacity(BATCH),
+            texts: String::with_capacity(BATCH * TEXTS),
+            lengths: Vec::with_capacity(BATCH * 3),
+        }
+    }
+
+    fn push(&mut self, mut record: RequestRecord) {
+        for text in texts(&mut record) {
+            self.texts.push_str(text);
+            self.lengths.push(text.len());
+            drop(take(text));
+        }
+        self.records.push(record);
+    }
+
+    /// The records with their texts, in the order in which they came.
+    fn records(&mut self) -> impl Iterator<Item = RequestRecord> {
+        let (mut rest, mut lengths) = (self.texts.as_str(), self.lengths.iter());
+        self.records.drain(..).map(move |mut record| {
+            for text in texts(&mut record) {
+                let length = lengths.next().expect("each text of a record was put down with its length");
+                let (own, others) = rest.split_at(*length);
+                own.clone_into(text);
+                rest = others;
+            }
+            record
+        })
+    }
+}
+
+/// The texts that records usually have; that of an error stays where it is.
+fn texts(record: &mut RequestRecord) -> impl Iterator<Item = &mut String> {
+    let RequestRecord { name, target, audit_id, .. } = record;
+    name.iter_mut().chain([target]).chain(audit_id)
 }
 
 /// Tells of each record, until the journal is closed.
 pub(super) async fn tell(mut batches: UnboundedReceiver<Batch>, events: UnboundedSender<LoadEvent>) {
-    while let Some(batch) = batches.recv().await {
-        for record in batch {
-            let _ = events.send(LoadEvent::Request(record));
+    while let Some(mut batch) = batches.recv().await {
+        for record in batch.records() {
+            let _ = events.send(LoadEvent::Request(Box::new(record)));
         }
     }
 }
@@ -114,7 +180,7 @@ pub(super) async fn tell(mut batches: UnboundedReceiver<Batch>, events: Unbounde
 // === impl Sample ===
 
 impl Sample {
-    fn add(&mut self, note: &Note) {
+    fn add(&mut self, note: &Note<'_>) {
         match note {
             Note::Began { .. } => self.started += 1,
             Note::Request(record) if record.outcome == Outcome::Shed => {}
@@ -129,8 +195,7 @@ impl Sample {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use proptest::prelude::*;
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
@@ -140,12 +205,12 @@ mod tests {
     async fn everything_is_told_once_and_counted_once() {
         let (sender, mut batches) = unbounded_channel();
         let journal = Journal::new(UnixNanos(0), sender, true);
-        let note = |outcome| journal.note(Note::Request(Box::new(testing::record(outcome))));
-        journal.note(Note::Began { at: UnixNanos(5), lag: Duration::ZERO });
+        let note = |outcome| journal.ended(testing::record(outcome));
+        journal.began(UnixNanos(5), Duration::ZERO);
         (0..BATCH - 1).for_each(|_| note(Outcome::Status(200)));
         assert!(batches.try_recv().is_err(), "a single record wakes whoever waits for them");
         note(Outcome::Status(503));
-        assert_eq!(batches.try_recv().unwrap().len(), BATCH);
+        assert_eq!(batches.try_recv().unwrap().records().count(), BATCH);
         note(Outcome::Shed);
         journal.flush();
         journal.flush();
@@ -166,5 +231,22 @@ mod tests {
             outcomes.push(record.outcome);
         }
         assert_eq!(outcomes, [Outcome::Shed, Outcome::Timeout]);
+    }
+
+    proptest! {
+        #[test]
+        fn records_leave_a_batch_as_they_came(
+            texts in prop::collection::vec(
+                (any::<Option<String>>(), any::<String>(), any::<Option<String>>()), 0..20,
+            ),
+        ) {
+            let record = |(name, target, audit_id)| {
+                RequestRecord { name, target, audit_id, ..testing::record(Outcome::Error("x".to_owned())) }
+            };
+            let records: Vec<_> = texts.into_iter().map(record).collect();
+            let mut batch = Batch::new();
+            records.iter().cloned().for_each(|record| batch.push(record));
+            prop_assert_eq!(batch.records().collect::<Vec<_>>(), records);
+        }
     }
 }

@@ -69,8 +69,8 @@ pub struct Summary {
 }
 
 /// Something to count.
-#[derive(Debug)]
-pub(crate) enum Note {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Note<'r> {
     /// An arrival was started.
     Began {
         /// When.
@@ -79,7 +79,7 @@ pub(crate) enum Note {
         lag: std::time::Duration,
     },
     /// A request is over, or an arrival was shed.
-    Request(Box<RequestRecord>),
+    Request(&'r RequestRecord),
 }
 
 /// The fold over all notes.
@@ -187,7 +187,7 @@ impl Tally {
         }
     }
 
-    pub(crate) fn add(&mut self, note: &Note) {
+    pub(crate) fn add(&mut self, note: &Note<'_>) {
         match note {
             Note::Began { at, lag } => {
                 self.started += 1;
@@ -264,7 +264,7 @@ mod tests {
             Outcome::Shed,
         ];
         for outcome in outcomes {
-            tally.add(&Note::Request(Box::new(testing::record(outcome))));
+            tally.add(&Note::Request(&testing::record(outcome)));
         }
         let summary = tally.summary(&schedule);
         assert_eq!((summary.planned, summary.started, summary.shed, summary.not_started), (20, 10, 1, 9));

@@ -50,7 +50,7 @@ pub(super) struct Meter {
 }
 
 /// Starts that are later than this are not what was asked for.
-const LATE: Duration = Duration::from_millis(50);
+pub(super) const LATE: Duration = Duration::from_millis(50);
 /// A thread that has no more than a tenth of its time left is at its end.
 const BUSY: f64 = 0.9;
 /// The time over which peaks are taken.

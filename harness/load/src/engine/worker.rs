@@ -20,7 +20,6 @@ use super::{
     exchange::{Progress, exchange},
     journal::Journal,
     source::Task,
-    summary::Note,
 };
 use crate::{
     Arrival, Outcome, RequestRecord,
@@ -90,7 +89,7 @@ impl Worker {
             intended,
         };
         let record = RequestRecord { started: now, ended: now, ..step.record(&mut request, true, None) };
-        self.journal.note(Note::Request(Box::new(record)));
+        self.journal.ended(record);
     }
 
     /// Does what `arrival` is to do.
@@ -110,11 +109,14 @@ impl Worker {
     pub(super) async fn perform_until(&self, arrival: Arrival, intended: UnixNanos, ends: &mut Ends) {
         let now = Instant::now();
         let begun = self.site.clock.at(now);
-        self.journal.note(Note::Began { at: begun, lag: begun.since(intended) });
+        let lag = begun.since(intended);
+        let _under_way = self.site.gauge.begin(lag);
+        self.journal.began(begun, lag);
         let Some(mut task) = self.task(&arrival) else { return };
         let Some(mut request) = task.operation.next(None) else { return };
         ends.begin(time::Instant::from_std(now) + self.site.load.timeout.get() + task.hold);
-        let mut step = Step { arrival, number: 0, identity: task.identity, traceparent: task.traceparent, intended };
+        let mut step =
+            Step { arrival, number: 0, identity: task.identity, traceparent: task.traceparent, intended };
         loop {
             let Done { ended, reply, again } = self.request(&step, &mut request, ends).await;
             let Some(reply) = reply else { return };
@@ -172,7 +174,7 @@ impl Worker {
             received_bytes: progress.received,
             ..step.record(request, again.is_none(), sent)
         };
-        self.journal.note(Note::Request(Box::new(record)));
+        self.journal.ended(record);
         Done { ended, reply, again }
     }
 

@@ -108,13 +108,7 @@ impl Series {
     fn order(&self, record: &RequestRecord, ending: Ending) -> std::cmp::Ordering {
         let of_self =
             (self.stage, self.verb, self.resource.as_str(), self.subresource.as_deref(), self.ending);
-        of_self.cmp(&(
-            record.stage,
-            record.verb,
-            &*record.resource,
-            record.subresource.as_deref(),
-            ending,
-        ))
+        of_self.cmp(&(record.stage, record.verb, &*record.resource, record.subresource.as_deref(), ending))
     }
 }
 

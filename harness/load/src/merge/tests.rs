@@ -106,7 +106,7 @@ fn serve(schedule: &Schedule, arrival: &Arrival, tally: &mut Tally) -> Vec<Reque
             ended: started + micros(30, 2_000_000),
             ..testing::record(outcome(step))
         };
-        tally.add(&Note::Request(Box::new(record.clone())));
+        tally.add(&Note::Request(&record));
         intended = record.ended;
         records.push(record);
         if outcome(step) == Outcome::Shed {

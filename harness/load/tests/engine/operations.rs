@@ -50,8 +50,7 @@ async fn what_is_made_in_protobuf_is_deleted_again() {
     let mut bench = bench(entry, Encoding::Protobuf, willing).await;
     let (summary, records) = bench.run().await;
     assert_eq!((summary.started, summary.requests), (2, 4));
-    let steps: Vec<_> =
-        records.iter().map(|record| (record.arrival, record.step, &*record.method)).collect();
+    let steps: Vec<_> = records.iter().map(|record| (record.arrival, record.step, &*record.method)).collect();
     assert_eq!(steps, [(0, 0, "POST"), (0, 1, "DELETE"), (1, 0, "POST"), (1, 1, "DELETE")]);
     let seen = bench.server.take();
     let posts: Vec<_> = seen.iter().filter(|seen| seen.method == "POST").collect();

@@ -105,8 +105,16 @@ async fn cancelling_gives_up_what_is_under_way_and_starts_nothing_more() {
     bench.prepare().await.unwrap();
     bench.server.take();
     let begun = Instant::now();
-    let (summary, records) = bench.run_until(async |server| server.wait_for(3).await).await;
+    let gauge = bench.engine.gauge();
+    let mut in_flight = 0;
+    let condition = async |server: &Server| {
+        server.wait_for(3).await;
+        in_flight = gauge.in_flight();
+    };
+    let (summary, records) = bench.run_until(condition).await;
     assert!(begun.elapsed() < Duration::from_secs(50), "the schedule goes on for 100 s");
+    assert!((3..=summary.started).contains(&in_flight), "{in_flight} of {} in flight", summary.started);
+    assert_eq!(gauge.in_flight(), 0, "what was given up is still in flight");
     assert!(summary.started >= 3 && summary.not_started > 0 && summary.shed == 0, "{summary:?}");
     let given_up = Outcome::Error("given up: the run was cancelled".to_owned());
     assert!(records.iter().all(|record| record.outcome == given_up), "{records:?}");
