@@ -26,7 +26,7 @@ pub(super) fn check(load: &Load, at: &Path, findings: &mut Findings) {
         arrivals::check(arrivals, &at.key("arrivals"), findings);
     }
     if let Some(users) = &load.users {
-        users::check(users, &at.key("users"), findings);
+        users::check(users, load, &at.key("users"), findings);
     }
     if let Some(replay) = &load.replay {
         self::replay(replay, &at.key("replay"), findings);

@@ -4,6 +4,8 @@ use spangate_scenario::{model::Resource, parse};
 
 use crate::support::{SHORT, advice, assert_problems, expect, problems, replaced, with_faults_and_mix};
 
+mod users;
+
 /// The source and the mix of the short scenario.
 const SENDING: &str = "arrivals: {rate: 10/s, for: 20s}\n    mix: [{list: {resource: configmaps}}]";
 
@@ -34,12 +36,6 @@ fn stage(keys: &str, messages: &[&str]) {
 #[track_caller]
 fn mix(entry: &str, messages: &[&str]) {
     replaced("{list: {resource: configmaps}}", entry, messages);
-}
-
-/// Problems of users with these keys, who draw from a mix.
-#[track_caller]
-fn users(keys: &str, messages: &[&str]) {
-    load(&[&format!("users: {keys}"), "mix: [{list: {resource: configmaps}}]"], messages);
 }
 
 /// Problems of users who have these sessions.
@@ -198,50 +194,6 @@ fn stages_are_called_differently() {
 }
 
 #[test]
-fn users_come_and_go() {
-    users("{count: <<0>>, for: 20s}", &["must be 1 to 100000, got 0"]);
-    users("{count: <<100001>>, hatchRate: 1000000/s, for: 20s}", &["must be 1 to 100000, got 100001"]);
-    users("{count: 1, for: <<0s>>}", &["must be longer than 0s"]);
-    users("{count: 1, for: 20s, hatchRate: <<0/s>>}", &["must be greater than 0"]);
-    users(
-        "{count: 200, for: 20s, hatchRate: <<10/s>>}",
-        &["200 users at 10/s are all there after 20s, and load ends after 20s"],
-    );
-    users(
-        "<<{count: 1000, for: 20s}>>",
-        &["1000 users at 10/s are all there after 100s, and load ends after 20s"],
-    );
-    users("{count: 1, for: 20s, thinkTime: {fixed: <<0s>>}}", &["a delay of 0s does nothing"]);
-    users(
-        "{count: 1, for: 20s, thinkTime: {uniform: <<{min: 2s, max: 1s}>>}}",
-        &["`min` (2s) is greater than `max` (1s)"],
-    );
-}
-
-#[test]
-fn sessions_have_names_steps_and_weights() {
-    let steps = "steps: [{get: {resource: pods}}]";
-    sessions(&format!("[{{name: <<A>>, {steps}}}]"), &["`A` is not a DNS label"]);
-    sessions(
-        &format!("[{{name: a, {steps}}}, {{name: <<a>>, {steps}}}]"),
-        &["another session is called `a` too"],
-    );
-    sessions("[{name: a, steps: <<[]>>}]", &["must have at least one step"]);
-    sessions(
-        &format!("<<[{{name: a, weight: 0, {steps}}}]>>"),
-        &["no session is ever chosen: all weights are 0"],
-    );
-    sessions(
-        &format!("[{{name: a, thinkTime: {{exponential: {{mean: <<0s>>}}}}, {steps}}}]"),
-        &["a delay of 0s does nothing"],
-    );
-    sessions(
-        "[{name: a, steps: [{weight: <<2>>, get: {resource: pods}}]}]",
-        &["the steps of a session come in order, each once"],
-    );
-}
-
-#[test]
 fn replays_have_one_record_and_a_pace() {
     replay("<<{speed: 2}>>", &["has no record to replay"]);
     replay("<<{audit: a, ledger: b}>>", &["has more than one record to replay: `audit`, `ledger`"]);
@@ -312,6 +264,12 @@ fn entries_of_the_mix() {
         "{patch: {resource: widgets, type: <<strategic>>}}",
         &["the API server takes no strategic merge patches of custom resources"],
     );
+    mix(
+        "{put: {resource: <<widgets>>}}, {put: {resource: pods}}, {update: {resource: widgets}}",
+        &["the API server replaces no custom resource without its version"],
+    );
+    let text = SHORT.replace("list: {resource: configmaps}", "put: {resource: widgets}");
+    assert_eq!(advice(&text), "use `update`, which reads the version first");
 }
 
 /// What holds for an entry holds wherever one stands.

@@ -130,7 +130,7 @@ pub struct UpdateOperation {
     pub objects: Option<u32>,
 }
 
-/// Replaces an object without reading it first.
+/// Replaces an object without reading it first. The API server does not do so with custom resources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PutOperation {

@@ -17,7 +17,8 @@ use crate::{
 /// are awaited.
 ///
 /// What a user does is fixed by the seed, the user and the step. A `delete` takes what the last `create` or `apply` of
-/// its resource made earlier in the same turn of the session, and was not deleted yet.
+/// its resource made earlier in the same turn of the session, and was not deleted yet; there must be one. Users have no
+/// collections to delete.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Users {
@@ -33,7 +34,7 @@ pub struct Users {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub think_time: Option<Delay>,
     /// What users do; each user has one, dealt out in proportion to the weights. Absent: each step is drawn from the
-    /// mix, which then has nothing that deletes what others made.
+    /// mix, which then has no `delete` and no `deleteCollection`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<Session>,
 }

@@ -86,6 +86,15 @@ fn entry(entry: &MixEntry, load: &Load, at: &Path, findings: &mut Findings) {
         spread(objects, resource, load, &at.key(key), findings);
     }
     if let Some(put) = &entry.put {
+        // `AllowUnconditionalUpdate` of `k8s.io/apiextensions-apiserver/pkg/registry/customresource/strategy.go`.
+        if put.resource == Resource::Widgets {
+            findings
+                .add(
+                    &at.key("put.resource"),
+                    "the API server replaces no custom resource without its version",
+                )
+                .help("use `update`, which reads the version first");
+        }
         sizes(&put.size, put.resource, &at.key("put.size"), findings);
     }
     if let Some(patch) = &entry.patch

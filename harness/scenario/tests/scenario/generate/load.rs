@@ -86,7 +86,7 @@ fn sending(names: &[Identity]) -> BoxedStrategy<Load> {
                 steps: in_order(steps),
             };
             let sessions: Vec<Session> = (0..).zip(sessions).map(session).collect();
-            let mix = if sessions.is_empty() { mix } else { Vec::new() };
+            let mix = if sessions.is_empty() { without_deletes(mix) } else { Vec::new() };
             let hatch_rate = Rate::per_second(10.0).expect("finite");
             let users = Users { count, hatch_rate, duration: whole(), think_time, sessions };
             Load { users: Some(users), mix, ..Load::default() }
@@ -265,9 +265,20 @@ fn mix(names: &[Identity]) -> impl Strategy<Value = Vec<MixEntry>> + use<> {
     })
 }
 
-/// The steps of a session have no weights.
+/// The steps of a session have no weights, delete no collections, and make what they delete.
 fn in_order(steps: Vec<MixEntry>) -> Vec<MixEntry> {
-    steps.into_iter().map(|step| MixEntry { weight: Weight::default(), ..step }).collect()
+    let steps = steps.into_iter().filter(|step| step.delete_collection.is_none());
+    let steps = steps.flat_map(|step| {
+        let deleted = step.delete.as_ref().map(|delete| created(delete.resource));
+        deleted.into_iter().chain([step])
+    });
+    steps.map(|step| MixEntry { weight: Weight::default(), ..step }).collect()
+}
+
+/// What users may draw from.
+fn without_deletes(mix: Vec<MixEntry>) -> Vec<MixEntry> {
+    let stays = |entry: &MixEntry| entry.delete.is_none() && entry.delete_collection.is_none();
+    mix.into_iter().filter(stays).collect()
 }
 
 fn created(resource: Resource) -> MixEntry {
@@ -301,7 +312,9 @@ fn write() -> impl Strategy<Value = MixEntry> {
         let plain = MixEntry::default();
         match which {
             0 => MixEntry { update: Some(UpdateOperation { resource, objects }), ..plain },
-            1 => MixEntry { put: Some(PutOperation { resource, size, objects }), ..plain },
+            1 if resource != Resource::Widgets => {
+                MixEntry { put: Some(PutOperation { resource, size, objects }), ..plain }
+            }
             2 => MixEntry {
                 patch: Some(PatchOperation { resource, patch_type: PatchType::Json, objects }),
                 ..plain
