@@ -44,13 +44,13 @@ pub mod watchers;
 
 pub use client::{Client, ClientConfig, ClientError, ClientIdentity, Endpoint};
 pub use engine::{
-    Aborted, Engine, EngineConfig, EngineError, GeneratorLoad, LoadEvent, Summary, keep_ctrl_c,
+    Aborted, Engine, EngineConfig, EngineError, Gauge, GeneratorLoad, LoadEvent, Summary, keep_ctrl_c,
 };
 pub use histogram::{Class, CoarseHistogram, Ending, Histogram, Latencies, Latency, Series, Slot, Timeline};
 pub use ledger::{Outcome, RequestRecord, Verb};
 pub use operation::{Kind, Operation};
 pub use preparation::{Preparation, Prepared};
-pub use replay::{BrokenLine, Replay, ReplayError};
+pub use replay::{BrokenLines, Replay, ReplayError};
 pub use request::{Read, Reply, Request};
 pub use schedule::{Arrival, ParseShardError, Schedule, Shard};
 pub use setting::{Namespaces, Setting};

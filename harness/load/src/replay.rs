@@ -7,6 +7,7 @@
 //! Reading is line by line, and a record keeps some tens of bytes; the rest is a pure function of what was read.
 
 mod audit;
+mod broken;
 mod ledger;
 mod lines;
 mod mapping;
@@ -28,33 +29,24 @@ use spangate_scenario::{
 };
 use thiserror::Error;
 
+pub use self::broken::BrokenLines;
 use self::{
+    broken::Broken,
     lines::Lines,
     mapping::{Ask, Collector, Mapped, Named, Replayed, Tables},
 };
 use crate::{Arrival, Preparation, Schedule};
 
-/// Broken lines that are kept for a warning.
-const KEPT_BROKEN_LINES: usize = 5;
-
 /// The requests of a record, at the times at which they are sent again.
 #[derive(Debug, Clone)]
 pub struct Replay {
+    path: Arc<Path>,
     times: Arc<[Duration]>,
     /// By the number of the arrival.
     requests: Arc<[Replayed]>,
     tables: Arc<Tables>,
     skipped: BTreeMap<String, u64>,
-    broken: Vec<BrokenLine>,
-}
-
-/// A line of a record that says nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokenLine {
-    /// Its number, from one.
-    pub number: u64,
-    /// What is wrong with it.
-    pub why: String,
+    broken: Vec<BrokenLines>,
 }
 
 /// A record that cannot be replayed.
@@ -105,15 +97,13 @@ impl Replay {
         let replay = load.replay.as_ref().ok_or(ReplayError::NoRecord)?;
         let add = if replay.audit.is_some() { audit::add } else { ledger::add };
         let mut collector = Collector::new(&load.identities);
-        let mut broken = Vec::new();
+        let mut broken = Broken::default();
         let mut lines = Lines::new(record);
         let failed = |source| ReplayError::Io { path: path.to_owned(), source };
         while let Some((number, line)) = lines.next().map_err(failed)? {
             if let Err(why) = line.and_then(|line| add(line, &mut collector)) {
                 collector.broken();
-                if broken.len() < KEPT_BROKEN_LINES {
-                    broken.push(BrokenLine { number, why });
-                }
+                broken.add(number, why);
             }
         }
         let Mapped { times, requests, tables, skipped } =
@@ -121,7 +111,19 @@ impl Replay {
         if requests.is_empty() {
             return Err(ReplayError::Nothing { path: path.to_owned(), skipped });
         }
-        Ok(Self { times: times.into(), requests: requests.into(), tables: Arc::new(tables), skipped, broken })
+        Ok(Self {
+            path: path.into(),
+            times: times.into(),
+            requests: requests.into(),
+            tables: Arc::new(tables),
+            skipped,
+            broken: broken.lines(),
+        })
+    }
+
+    /// Where the record lies.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The schedule of the requests: arrival `n` is request `n`.
@@ -134,8 +136,8 @@ impl Replay {
         &self.skipped
     }
 
-    /// The first of the lines that say nothing; all of them are counted in [`Replay::skipped`].
-    pub fn broken_lines(&self) -> &[BrokenLine] {
+    /// The lines that say nothing, by the reason. They are counted in [`Replay::skipped`] too.
+    pub fn broken_lines(&self) -> &[BrokenLines] {
         &self.broken
     }
 

@@ -51,7 +51,7 @@ struct Global {
     /// Print nothing but results and errors.
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Show more: passed checks without a bound, debug logs on standard error with -vv.
+    /// Show more: passed checks without a bound, latencies of a run; debug logs on standard error with -vv.
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
@@ -191,6 +191,15 @@ fn fail(error: CommandError) -> Exit {
     let exit = error.exit();
     let _ = writeln!(io::stderr(), "{:?}", Diagnosis::new(error));
     exit
+}
+
+/// Warns on standard error, unless nothing but results and errors is wanted.
+fn warn(warnings: &[String], session: &Session) {
+    if !session.global.quiet {
+        for warning in warnings {
+            let _ = writeln!(io::stderr(), "warning: {warning}");
+        }
+    }
 }
 
 /// Prints a result on standard output. A reader that went away (`| head`) is no error.

@@ -37,6 +37,13 @@ pub enum Event {
     Watched(Box<WatchRecord>),
     /// A call that reached an injector is over.
     Injection(Box<Injection>),
+    /// How the load stands.
+    UnderWay {
+        /// Operations that were started and are not over.
+        in_flight: u64,
+        /// Operations so far that were started too late ([`Gauge::late`](spangate_load::Gauge::late)).
+        late: u64,
+    },
     /// The sink holds this many spans.
     Spans(u64),
     /// Of the traces that must arrive, so many are there.

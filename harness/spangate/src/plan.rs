@@ -7,13 +7,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use spangate_cluster::{Assets, AssetsEnv, Wanted};
-use spangate_load::{Preparation, Replay, Schedule};
+use spangate_load::{Preparation, Replay, ReplayError, Schedule};
 use spangate_scenario::{
     Loaded, Scenario,
     model::{Expectation, Spans},
 };
 
-use crate::{error::CommandError, text, verdict};
+use crate::{error::CommandError, run::directory::RunDirectory, text, verdict};
 
 /// A scenario with every choice made.
 pub struct Plan {
@@ -31,6 +31,8 @@ pub struct Plan {
     pub preparation: Preparation,
     /// The seed, when it is not the scenario's own.
     pub seed_override: Option<u64>,
+    /// What is replayed, when it is not what the scenario names.
+    pub record_override: Option<PathBuf>,
 }
 
 /// What a user is shown of a plan.
@@ -89,9 +91,7 @@ impl Plan {
             return Err(CommandError::usage(mistakes.join("\n")));
         }
         let load = &scenario.spec.load;
-        let base = path.parent().unwrap_or(Path::new(""));
-        let replay = load.replay.as_ref().map(|_| Replay::read(load, base)).transpose();
-        let replay = replay.map_err(|error| {
+        let replay = read_replay(&scenario, &path).transpose().map_err(|error| {
             CommandError::usage(format!("the load of {} cannot be replayed", path.display())).because(error)
         })?;
         let schedule = match &replay {
@@ -109,7 +109,21 @@ impl Plan {
         if let Some(replay) = &replay {
             replay.prepare(load, &mut preparation);
         }
-        Ok(Self { scenario, text, path, schedule, replay, preparation, seed_override: seed })
+        Ok(Self {
+            scenario,
+            text,
+            path,
+            schedule,
+            replay,
+            preparation,
+            seed_override: seed,
+            record_override: None,
+        })
+    }
+
+    /// What a user should know before the plan is carried out.
+    pub fn warnings(&self) -> Vec<String> {
+        self.replay.iter().filter_map(broken_lines).collect()
     }
 
     /// The programs that the scenario wants.
@@ -131,18 +145,25 @@ impl Plan {
     /// The command that repeats the run.
     pub fn repeat(&self) -> String {
         let seed = self.scenario.spec.seed;
-        format!("spangate run {} --seed {seed}", word(&self.path))
+        let record = self.record_override.as_ref().map(|path| format!(" --record {}", word(path)));
+        format!("spangate run {} --seed {seed}{}", word(&self.path), record.unwrap_or_default())
     }
 
-    /// A script that repeats the run with the scenario that lies beside it, by the program that ran it.
+    /// A script that repeats the run with what lies beside it, the scenario and the record of a replay, by the program
+    /// that ran it.
     pub fn repeat_script(&self) -> String {
         let program = std::env::current_exe().map_or_else(|_| "spangate".to_owned(), |path| word(&path));
         let mut command = format!("{program} run \"$here/scenario.yaml\" --seed {}", self.scenario.spec.seed);
         let binaries = &self.scenario.spec.cluster.binaries;
         for (option, path) in [("kube-apiserver", &binaries.kube_apiserver), ("etcd", &binaries.etcd)] {
             if let Some(path) = path {
-                command = format!("{command} --{option} {}", word(path));
+                // They are looked up where the user was, and the script may be run from elsewhere.
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                command = format!("{command} --{option} {}", word(&path));
             }
+        }
+        if self.replay.is_some() {
+            command = format!("{command} --record \"$here/{}\"", RunDirectory::RECORD);
         }
         format!("#!/bin/sh\nhere=$(dirname \"$0\")\nexec {command} \"$@\"\n")
     }
@@ -183,6 +204,27 @@ impl Plan {
             rate: self.schedule.rate(),
             prepared_objects: self.preparation.len(),
             fingerprint: format!("{:016x}", self.schedule.fingerprint()),
+        }
+    }
+}
+
+/// Reads what a scenario replays, if it does; `path` is its file.
+pub fn read_replay(scenario: &Scenario, path: &Path) -> Option<Result<Replay, ReplayError>> {
+    let load = &scenario.spec.load;
+    let base = path.parent().unwrap_or(Path::new(""));
+    load.replay.as_ref().map(|_| Replay::read(load, base))
+}
+
+/// What of a record is broken, if anything is.
+pub fn broken_lines(replay: &Replay) -> Option<String> {
+    let broken = replay.broken_lines();
+    let reasons: Vec<String> = broken.iter().map(ToString::to_string).collect();
+    let (count, path) = (broken.iter().map(|lines| lines.count).sum::<u64>(), replay.path().display());
+    match count {
+        0 => None,
+        1 => Some(format!("1 line of {path} is broken and cannot be replayed: {}", reasons.join(", "))),
+        _ => {
+            Some(format!("{count} lines of {path} are broken and cannot be replayed: {}", reasons.join(", ")))
         }
     }
 }
@@ -255,6 +297,18 @@ mod tests {
         let plan = plan(Some(99));
         assert_eq!(plan.scenario.spec.seed, 99);
         assert_eq!(plan.repeat(), "spangate run 'my scenario.yaml' --seed 99");
+    }
+
+    #[test]
+    fn what_is_replayed_and_started_is_found_from_anywhere() {
+        let mut plan = plan(None);
+        plan.scenario.spec.cluster.binaries.etcd = Some("bin/etcd".into());
+        let etcd = std::path::absolute("bin/etcd").unwrap();
+        let script = plan.repeat_script();
+        assert!(script.contains(&format!(" --etcd {}", word(&etcd))), "{script}");
+        assert!(!script.contains("--record"), "{script}");
+        plan.record_override = Some("my log.jsonl".into());
+        assert_eq!(plan.repeat(), "spangate run 'my scenario.yaml' --seed 1 --record 'my log.jsonl'");
     }
 
     #[test]

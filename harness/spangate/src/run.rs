@@ -10,12 +10,9 @@ use futures::future::join_all;
 use spangate_cluster::{Assets, AssetsEnv};
 use spangate_load::{Engine, EngineConfig, Outcome, RequestRecord, Summary};
 use spangate_scenario::{delay::DelaySampler, model::Fault};
-use spangate_sink::{DelayFn, Misbehaviour, Store, capture_file};
+use spangate_sink::{DelayFn, Misbehaviour, capture_file};
 use spangate_trace::{Clock, UnixNanos};
-use tokio::{
-    task::JoinHandle,
-    time::{interval, timeout},
-};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -24,6 +21,7 @@ use self::{
     ledgers::{Ledgers, Noted},
     settle::Settle,
     stalls::StallMonitor,
+    telling::Telling,
 };
 use crate::{
     error::CommandError,
@@ -42,14 +40,13 @@ mod priority;
 mod recorder;
 mod settle;
 mod stalls;
+pub(crate) mod telling;
 
 /// Time between the arming of the faults and the first arrival.
 const LEAD: Duration = Duration::from_millis(100);
 /// Time after the sink's return in which the exporter must find it again; its gRPC connection backs off for up
 /// to two minutes.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(150);
-/// Time between two looks at the number of spans.
-const COUNT_EVERY: Duration = Duration::from_millis(500);
 
 /// What a run does not take from its scenario.
 #[derive(Debug, Clone)]
@@ -87,6 +84,9 @@ async fn run_in(
     let start = Instant::now();
     directory.write(RunDirectory::SCENARIO, &plan.text).map_err(unusable_directory)?;
     directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(unusable_directory)?;
+    if let Some(replay) = &plan.replay {
+        directory.copy(RunDirectory::RECORD, replay.path()).map_err(unusable_directory)?;
+    }
     directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(unusable_directory)?;
 
     let ledgers = Ledgers::open(directory, events.clone())?;
@@ -118,17 +118,20 @@ async fn run_in(
     // Also what a broken run has recorded is kept.
     let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
     let ledgers = ledgers.close().await?;
-    let facts = outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
+    let (summary, facts) = outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
     written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
+    directory.write_json(RunDirectory::SUMMARY, &summary).map_err(unusable_directory)?;
     directory.write_json(RunDirectory::FACTS, &facts).map_err(unusable_directory)?;
 
     events.step(Step::Judge);
     let totals = totals(&ledgers.requests);
     let repeat = plan.repeat();
+    let mut warnings = plan.warnings();
     let Noted { requests, injections, watched } = ledgers;
     let evidence = Evidence::new(plan.scenario, requests, injections, store.snapshot(), facts);
     let evidence = evidence.with_watched(watched);
     let verdicts = verdict::judge(&evidence);
+    warnings.extend(report::warnings(&evidence.facts.generator, &totals));
     let report = Report {
         api_version: Report::API_VERSION.to_owned(),
         kind: "Report".to_owned(),
@@ -137,7 +140,7 @@ async fn run_in(
         status: report::overall(&verdicts),
         verdicts,
         components,
-        warnings: report::warnings(&evidence.facts.generator, &totals),
+        warnings,
         requests: totals,
         facts: evidence.facts,
         started: began.to_string(),
@@ -175,7 +178,7 @@ struct Run<'r> {
 
 impl Run<'_> {
     /// Prepares, arms, sends, waits and disarms.
-    async fn carry_out(&self, ledgers: &Ledgers) -> Result<Facts, CommandError> {
+    async fn carry_out(&self, ledgers: &Ledgers) -> Result<(Summary, Facts), CommandError> {
         let (plan, environment, events) = (self.plan, self.environment, self.events);
         let (endpoint, ca_pem, admin, unprivileged) = environment.target();
         let engine = Engine::new(EngineConfig {
@@ -209,10 +212,12 @@ impl Run<'_> {
         let monitor = StallMonitor::start(self.clock, environment.realtime());
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
-        let counting = AbortOnDrop(tokio::spawn(count_spans(environment.sink.store(), events.clone())));
+        let store = environment.sink.store();
+        let counting = Telling::start(events.clone(), move || Event::Spans(store.len() as u64));
         events.step(Step::Load);
         events
             .send(Event::LoadStarted { planned: plan.schedule.planned(), duration: plan.schedule.duration });
+        let gauging = Telling::of_load(events.clone(), engine.gauge());
         let load = async {
             let mut summary = engine.run(load_start, self.cancel.child_token()).await;
             environment.disarm();
@@ -221,6 +226,7 @@ impl Run<'_> {
             (summary, end, monitor.stop())
         };
         let ((summary, load_end, stalls), outages) = tokio::join!(load, join_all(self.outages(load_start)));
+        drop(gauging);
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
@@ -235,7 +241,7 @@ impl Run<'_> {
             })?;
         }
         let stats = environment.sink.store().stats();
-        Ok(Facts {
+        let facts = Facts {
             load_start,
             load_end,
             realtime: environment.realtime().is_some(),
@@ -248,7 +254,8 @@ impl Run<'_> {
             },
             outages,
             stalls,
-        })
+        };
+        Ok((summary, facts))
     }
 
     /// The misbehaviours of the sink, each at its time.
@@ -294,24 +301,6 @@ fn sampler(delay: &spangate_scenario::model::Delay, seed: u64) -> DelayFn {
         }
         // Validation refuses impossible delays.
         Err(_) => Arc::new(|| Duration::ZERO),
-    }
-}
-
-/// Tells how many spans there are, until it is aborted.
-async fn count_spans(store: Arc<Store>, events: Events) {
-    let mut ticks = interval(COUNT_EVERY);
-    loop {
-        ticks.tick().await;
-        events.send(Event::Spans(store.len() as u64));
-    }
-}
-
-/// A task that ends with this.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

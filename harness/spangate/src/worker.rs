@@ -25,7 +25,10 @@ use crate::{
     error::CommandError,
     event::{Event, Events, Step},
     plan::{LoadView, Plan},
-    run::directory::{DirectoryError, RunDirectory},
+    run::{
+        directory::{DirectoryError, RunDirectory},
+        telling::Telling,
+    },
 };
 
 mod access;
@@ -196,7 +199,9 @@ impl Worker<'_> {
         self.events.step(Step::Load);
         let Schedule { duration, .. } = self.schedule;
         self.events.send(Event::LoadStarted { planned: self.schedule.planned(), duration });
+        let gauging = Telling::of_load(self.events.clone(), self.engine.gauge());
         let mut summary = self.engine.run(start, self.cancel.clone()).await;
+        drop(gauging);
         summary.watched = watching.stop().await;
         let cleaned = self.clean(start).await;
         Ok((summary, cleaned))

@@ -13,12 +13,14 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use spangate_load::Summary;
 
 /// Tests that start a control plane go one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const SMOKE: &str = include_str!("cli/smoke.yaml");
 const MISTAKES: &str = include_str!("cli/mistakes.yaml");
+const REPLAY: &str = include_str!("cli/replay.yaml");
 
 fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,6 +130,89 @@ fn the_scenario_of_the_readme_is_valid() {
     let (_dir, path) = with_scenario(yaml);
     let output = output(spangate().arg("validate").arg(&path));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+/// A directory with a scenario in `scenarios/` that replays `records/audit.jsonl`: the recorded log, and before it a
+/// line that was cut off and one that is no JSON.
+fn with_record() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (scenarios, records) = (dir.path().join("scenarios"), dir.path().join("records"));
+    fs::create_dir(&scenarios).unwrap();
+    fs::create_dir(&records).unwrap();
+    let recorded = fs::read_to_string(root().join("fixtures/audit.jsonl")).unwrap();
+    fs::write(records.join("audit.jsonl"), format!("{}\nnot json\n{recorded}", &recorded[..40])).unwrap();
+    let path = scenarios.join("replay.yaml");
+    fs::write(&path, REPLAY).unwrap();
+    (dir, path)
+}
+
+/// Scenario: a replay of a log with two broken lines is validated and planned; then the log is gone.
+/// Guarantees: the lines are told on standard error with their numbers and reasons, unless it is to be quiet; the
+/// scenario itself is valid, also without the log.
+#[test]
+fn broken_lines_of_a_record_are_told() {
+    let (dir, path) = with_record();
+    let run = |args: &[&str]| output(spangate().args(args).arg(&path));
+    for command in ["validate", "plan"] {
+        let told = run(&[command]);
+        assert_eq!(told.status.code(), Some(0), "{}", text(&told));
+        let stderr = String::from_utf8_lossy(&told.stderr);
+        assert!(stderr.starts_with("warning: 2 lines of "), "{stderr}");
+        let reasons = "audit.jsonl are broken and cannot be replayed: EOF while parsing a string (line 1), \
+                       expected ident (line 2)\n";
+        assert!(stderr.ends_with(reasons), "{stderr}");
+        assert_eq!(run(&[command, "--quiet"]).stderr, b"");
+    }
+    let json = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    let told = json(&run(&["validate", "--output", "json"]));
+    assert_eq!((told[0]["warnings"].as_array().unwrap().len(), &told[0]["valid"]), (1, &json!(true)));
+    fs::remove_dir_all(dir.path().join("records")).unwrap();
+    let told = json(&run(&["validate", "--output", "json"]));
+    assert_eq!(told[0]["valid"], true);
+    assert!(told[0]["warnings"][0].as_str().unwrap().contains("cannot read the record"), "{told:#}");
+    assert_eq!(run(&["plan"]).status.code(), Some(2));
+}
+
+/// Scenario: a log whose path is relative to the scenario is replayed; then log and scenario are gone, and the run is
+/// repeated from another directory by the script that it left.
+/// Guarantees: the second run sends the same, the first tells of broken lines and latencies, and both leave what the
+/// load came to.
+#[test]
+fn a_replay_is_repeated_from_anywhere() {
+    let _alone = alone();
+    let (dir, path) = with_record();
+    let out = tempfile::tempdir().unwrap();
+    let first = output(spangate().args(["run", "--verbose", "--out"]).arg(out.path()).arg(&path));
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
+    let stdout = String::from_utf8_lossy(&first.stdout);
+    assert!(stdout.contains("\nwarning: 2 lines of ") && stdout.contains("service p50"), "{stdout}");
+    assert!(String::from_utf8_lossy(&first.stderr).starts_with("warning: 2 lines of "), "{}", text(&first));
+
+    drop(dir);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let again =
+        output(Command::new(glob_one(out.path(), "repeat.sh")).arg("--quiet").current_dir(elsewhere.path()));
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+    let runs = [out.path().to_owned(), elsewhere.path().join("target/spangate")];
+    let [first, again] = runs.map(|runs| {
+        let read = |name: &str| fs::read(glob_one(&runs, name)).unwrap();
+        let summary: Summary = serde_json::from_slice(&read("summary.json")).unwrap();
+        let plan: Value = serde_json::from_slice(&read("plan.json")).unwrap();
+        assert!(summary.started > 0 && summary.started == summary.planned, "{summary:?}");
+        assert_eq!(summary.skipped["broken line"], 2);
+        (summary.planned, plan["load"]["fingerprint"].clone())
+    });
+    assert_eq!(first, again);
+}
+
+/// Scenario: another record is named for a load that is no replay.
+/// Guarantees: that is a usage error, and nothing is started.
+#[test]
+fn only_a_replay_has_a_record() {
+    let (dir, path) = with_scenario(SMOKE);
+    let output = output(spangate().args(["run", "--record", "x.jsonl", "--out"]).arg(dir.path()).arg(&path));
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("--record is for loads that are replays"), "{}", text(&output));
 }
 
 /// Scenario: kube-apiserver is a program that ends at once.

@@ -15,6 +15,7 @@ use spangate_scenario::model::TraceFlag;
 use spangate_trace::UnixNanos;
 
 use super::{
+    broken::reason,
     mapping::{Asked, Body, Collector, Sender},
     place::Place,
 };
@@ -80,7 +81,7 @@ struct Whole {
 
 /// Takes one line; the error says what is wrong with it.
 pub(super) fn add(line: &[u8], collector: &mut Collector<'_>) -> Result<(), String> {
-    let event: Event<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let event: Event<'_> = serde_json::from_slice(line).map_err(|error| reason(&error))?;
     if event.kind != "Event" || event.api_version != "audit.k8s.io/v1" {
         return Err(format!("is a {} of {}, and no Event of audit.k8s.io/v1", event.kind, event.api_version));
     }

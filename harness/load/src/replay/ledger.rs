@@ -3,6 +3,7 @@
 use spangate_scenario::model::TraceFlag;
 
 use super::{
+    broken::reason,
     mapping::{Asked, Collector, Sender},
     place::Place,
 };
@@ -10,7 +11,7 @@ use crate::{Outcome, RequestRecord, Verb, object};
 
 /// Takes one line; the error says what is wrong with it.
 pub(super) fn add(line: &[u8], collector: &mut Collector<'_>) -> Result<(), String> {
-    let record: RequestRecord = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let record: RequestRecord = serde_json::from_slice(line).map_err(|error| reason(&error))?;
     if record.outcome == Outcome::Shed {
         collector.never_sent();
         return Ok(());

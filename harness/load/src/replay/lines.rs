@@ -41,7 +41,8 @@ impl<R: BufRead> Lines<R> {
                 break;
             }
         }
-        Ok(Some((self.number, Ok(&self.line))))
+        // Its end is no part of it: a line that was cut off is to be told as that.
+        Ok(Some((self.number, Ok(self.line.trim_ascii_end()))))
     }
 }
 
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn lines_are_numbered_and_empty_ones_passed_over() {
         let mut lines = Lines::new(&b"a\n\n \nb"[..]);
-        assert_eq!(lines.next().unwrap(), Some((1, Ok(&b"a\n"[..]))));
+        assert_eq!(lines.next().unwrap(), Some((1, Ok(&b"a"[..]))));
         assert_eq!(lines.next().unwrap(), Some((4, Ok(&b"b"[..]))));
         assert_eq!(lines.next().unwrap(), None);
     }
@@ -64,6 +65,6 @@ mod tests {
         let mut lines = Lines::new(&text[..]);
         assert!(matches!(lines.next().unwrap(), Some((1, Err(_)))));
         assert!(lines.line.capacity() <= 2 * LONGEST, "no more is held than may be used");
-        assert_eq!(lines.next().unwrap(), Some((2, Ok(&b"b\n"[..]))));
+        assert_eq!(lines.next().unwrap(), Some((2, Ok(&b"b"[..]))));
     }
 }

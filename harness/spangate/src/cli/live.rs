@@ -22,6 +22,10 @@ pub(super) struct Live {
     /// Operations whose first request is over.
     operations: u64,
     shed: u64,
+    /// Operations that are not over.
+    in_flight: u64,
+    /// Operations that were started too late.
+    late: u64,
     /// Requests that failed, by what went wrong.
     errors: BTreeMap<String, u64>,
     /// The last seconds, the newest last.
@@ -42,6 +46,11 @@ impl Live {
     /// A load of `planned` operations that takes `duration`.
     pub(super) fn new(planned: u64, duration: Duration) -> Self {
         Self { planned, duration, ..Self::default() }
+    }
+
+    /// Takes how the load stands.
+    pub(super) fn under_way(&mut self, in_flight: u64, late: u64) {
+        (self.in_flight, self.late) = (in_flight, late);
     }
 
     /// Takes a request that ended `at` after the start of the load.
@@ -83,7 +92,8 @@ impl Live {
         (self.operations.min(self.planned), self.planned)
     }
 
-    /// Everything in one line: rates, errors, percentiles of the last seconds, and the time left.
+    /// Everything in one line: rates, operations in flight, percentiles of the last seconds, what went wrong, and the
+    /// time left.
     pub(super) fn line(&self, at: Duration, spans: u64) -> String {
         // The second that has only just begun would make every rate jump.
         let now = at.as_secs();
@@ -98,11 +108,14 @@ impl Live {
         if self.planned > 0 && !self.duration.is_zero() {
             let _ = write!(line, " of {:.0}", self.planned as f64 / self.duration.as_secs_f64());
         }
+        let _ = write!(line, ", {} in flight", self.in_flight);
         if let Some((p50, p99)) = response.percentile(50.0).zip(response.percentile(99.0)) {
             let _ = write!(line, ", p50 {} p99 {}", text::duration(p50), text::duration(p99));
         }
-        if self.shed > 0 {
-            let _ = write!(line, ", {} shed", self.shed);
+        for (count, what) in [(self.late, "late"), (self.shed, "shed")] {
+            if count > 0 {
+                let _ = write!(line, ", {count} {what}");
+            }
         }
         if !self.errors.is_empty() {
             let classes: Vec<_> =
@@ -134,8 +147,9 @@ mod tests {
                 live.request(&request, at);
             }
         }
+        live.under_way(12, 0);
         let shown = live.line(Duration::from_millis(8_500), 7);
-        assert_eq!(shown, "100/s of 100, p50 10.0ms p99 10.0ms, 7 spans, 1 s left");
+        assert_eq!(shown, "100/s of 100, 12 in flight, p50 10.0ms p99 10.0ms, 7 spans, 1 s left");
         assert_eq!(live.done(), (800, 1_000));
     }
 
@@ -152,13 +166,15 @@ mod tests {
             let (request, at) = ended(0, 1, outcome);
             live.request(&request, at);
         }
+        live.under_way(0, 3);
         let shown = live.line(Duration::from_secs(1), 0);
-        assert!(shown.contains(", 1 shed, errors 429: 1 no answer: 1 timeout: 1, "), "{shown}");
+        assert!(shown.contains(", 3 late, 1 shed, errors 429: 1 no answer: 1 timeout: 1, "), "{shown}");
         assert_eq!(live.done(), (5, 10));
     }
 
     #[test]
     fn a_load_without_a_plan_has_no_planned_rate() {
-        assert_eq!(Live::new(0, Duration::from_secs(3)).line(Duration::ZERO, 0), "0/s, 0 spans, 3 s left");
+        let shown = Live::new(0, Duration::from_secs(3)).line(Duration::ZERO, 0);
+        assert_eq!(shown, "0/s, 0 in flight, 0 spans, 3 s left");
     }
 }

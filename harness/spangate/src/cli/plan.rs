@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Output, Session, print, print_json, run::read_scenario};
+use super::{Output, Session, print, print_json, run::read_scenario, warn};
 use crate::{error::CommandError, exit::Exit, plan::Plan};
 
 #[derive(Debug, Args)]
@@ -19,6 +19,7 @@ pub(super) struct PlanArgs {
 
 pub(super) fn run(args: &PlanArgs, session: &Session) -> Result<Exit, CommandError> {
     let plan = Plan::new(read_scenario(&args.file)?, args.seed)?;
+    warn(&plan.warnings(), session);
     match session.global.output {
         Output::Json => print_json(&plan.view())?,
         Output::Text => print(&plan.view().to_string())?,

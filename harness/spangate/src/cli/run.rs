@@ -6,14 +6,16 @@ use std::{
 };
 
 use clap::Args;
+use spangate_load::Summary;
+use spangate_scenario::Loaded;
 
-use super::{Output, Session, colour, print, print_json, terminal};
+use super::{Output, Session, colour, print, print_json, terminal, warn};
 use crate::{
     error::CommandError,
     exit::Exit,
     plan::Plan,
     report::{
-        Report,
+        Report, latencies,
         list::{BrokenRun, Entry, ReportList},
         summary,
     },
@@ -32,6 +34,9 @@ pub(super) struct RunArgs {
     /// Directory in which each run makes its own.
     #[arg(long, value_name = "DIR", default_value = RunDirectory::ROOT)]
     out: PathBuf,
+    /// Record to replay, in place of the scenario's; of the same kind.
+    #[arg(long, value_name = "PATH")]
+    record: Option<PathBuf>,
     /// kube-apiserver to start, in place of the one that would be looked up.
     #[arg(long, value_name = "PATH")]
     kube_apiserver: Option<PathBuf>,
@@ -41,7 +46,7 @@ pub(super) struct RunArgs {
 }
 
 /// Reads a scenario, or says everything that is wrong with it.
-pub(super) fn read_scenario(path: &Path) -> Result<spangate_scenario::Loaded, CommandError> {
+pub(super) fn read_scenario(path: &Path) -> Result<Loaded, CommandError> {
     spangate_scenario::read(path).map_err(|error| {
         if !matches!(error, spangate_scenario::ReadError::Invalid(_)) {
             return CommandError::usage("there is no scenario to read").because(error);
@@ -51,13 +56,31 @@ pub(super) fn read_scenario(path: &Path) -> Result<spangate_scenario::Loaded, Co
     })
 }
 
+/// The scenario with another record, if there is one.
+fn replaying(mut loaded: Loaded, record: Option<&Path>) -> Result<Loaded, CommandError> {
+    let Some(record) = record else { return Ok(loaded) };
+    // Here a relative path is one from where the user is.
+    let record = std::path::absolute(record)
+        .map_err(|error| CommandError::usage(format!("{} is no path", record.display())).because(error))?;
+    let Some(replay) = &mut loaded.scenario.spec.load.replay else {
+        let message =
+            format!("--record is for loads that are replays, and that of {} is none", loaded.path.display());
+        return Err(CommandError::usage(message));
+    };
+    let place = if replay.audit.is_some() { &mut replay.audit } else { &mut replay.ledger };
+    *place = Some(record);
+    Ok(loaded)
+}
+
 pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, CommandError> {
     // All files are read before the first one runs: a typo in the last one should not cost the others' time.
     let mut plans = Vec::new();
     let mut outcome = Outcome { exit: Exit::Pass, entries: Vec::new() };
     for file in &args.files {
-        match read_scenario(file).and_then(|loaded| Plan::new(loaded, args.seed)) {
+        let loaded = read_scenario(file).and_then(|loaded| replaying(loaded, args.record.as_deref()));
+        match loaded.and_then(|loaded| Plan::new(loaded, args.seed)) {
             Ok(mut plan) => {
+                plan.record_override.clone_from(&args.record);
                 let binaries = &mut plan.scenario.spec.cluster.binaries;
                 binaries.kube_apiserver = args.kube_apiserver.clone().or(binaries.kube_apiserver.take());
                 binaries.etcd = args.etcd.clone().or(binaries.etcd.take());
@@ -132,6 +155,7 @@ async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Repo
     if text {
         print(&format!("{} (seed {})\n", plan.scenario.metadata.name, plan.scenario.spec.seed))?;
     }
+    warn(&plan.warnings(), session);
     let (events, shown) = terminal::show(session.global.quiet);
     let outcome = run::run(plan, options, events, session.cancel.clone()).await;
     // The view goes first, so that its bar does not mix with what follows.
@@ -140,6 +164,12 @@ async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Repo
     if text {
         let style = summary::Style { colour: colour(), verbose: session.global.verbose > 0 };
         print(&summary::summary(&report, directory.path(), style))?;
+        if style.verbose {
+            let load: Summary = directory.read_json(RunDirectory::SUMMARY).map_err(|error| {
+                CommandError::environment("the summary of the load cannot be read").because(error)
+            })?;
+            print(&latencies::table(&load.latencies))?;
+        }
         print(&format!("{}\n", directory.path().display()))?;
     }
     Ok(report)

@@ -115,12 +115,25 @@ impl Terminal {
 
     fn request(&mut self, request: &RequestRecord) {
         let Some((live, start)) = &mut self.load else { return };
-        let at = start.elapsed();
-        live.request(request, at);
+        live.request(request, start.elapsed());
+        self.draw();
+    }
+
+    /// A load is drawn also when no request ends.
+    fn under_way(&mut self, in_flight: u64, late: u64) {
+        let Some((live, _)) = &mut self.load else { return };
+        live.under_way(in_flight, late);
+        self.draw();
+    }
+
+    /// Draws the load, unless it was drawn just now.
+    fn draw(&mut self) {
+        let Some((live, start)) = &self.load else { return };
         if self.drawn.elapsed() < DRAW_EVERY {
             return;
         }
         self.drawn = Instant::now();
+        let at = start.elapsed();
         let (text, (done, planned)) = (live.line(at, self.spans), live.done());
         self.progress(&text, (planned > 0).then_some((done, planned)));
     }
@@ -136,6 +149,7 @@ impl Reporter for Terminal {
                 self.load = Some((Live::new(*planned, *duration), Instant::now()));
             }
             Event::Request(request) if !request.is_of_watcher() => self.request(request),
+            Event::UnderWay { in_flight, late } => self.under_way(*in_flight, *late),
             Event::Spans(stored) => self.spans = *stored,
             Event::Waiting { present, demanded } if *demanded > 0 => {
                 self.progress("traces are there", Some((*present, *demanded)));

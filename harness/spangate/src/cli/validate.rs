@@ -7,10 +7,14 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use spangate_scenario::{ReadError, read, read_from};
+use spangate_scenario::{Loaded, ReadError, read, read_from};
 
-use super::{Output, Session, print, print_json};
-use crate::{error::CommandError, exit::Exit, plan::cel_mistakes};
+use super::{Output, Session, print, print_json, warn};
+use crate::{
+    error::CommandError,
+    exit::Exit,
+    plan::{broken_lines, cel_mistakes, read_replay},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
@@ -26,8 +30,10 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
         let stdin = file == Path::new("-");
         let name = if stdin { Path::new("standard input") } else { file };
         let read = if stdin { read_from(io::stdin().lock(), name) } else { read(file) };
+        let mut warnings = Vec::new();
         let (text, problems) = match read {
             Ok(loaded) => {
+                warnings.extend(of_record(&loaded));
                 let mistakes = cel_mistakes(&loaded.scenario);
                 let text: Vec<String> =
                     mistakes.iter().map(|mistake| format!("{}: {mistake}\n", name.display())).collect();
@@ -47,12 +53,30 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
             Output::Text if session.global.quiet => {}
             Output::Text => print(&format!("{}: valid\n", name.display()))?,
         }
-        results.push(json!({"file": file, "valid": problems.is_empty(), "problems": problems}));
+        warn(&warnings, session);
+        results.push(json!({
+            "file": file,
+            "valid": problems.is_empty(),
+            "problems": problems,
+            "warnings": warnings,
+        }));
     }
     if session.global.output == Output::Json {
         print_json(&results)?;
     }
     Ok(exit)
+}
+
+/// What is amiss with the record that a valid scenario replays. It is another file, so the scenario stays valid.
+fn of_record(loaded: &Loaded) -> Option<String> {
+    let name = loaded.path.display();
+    match read_replay(&loaded.scenario, &loaded.path)? {
+        Ok(replay) => broken_lines(&replay),
+        Err(error) => {
+            let message = format!("the load of {name} cannot be replayed as things are");
+            Some(CommandError::usage(message).because(error).chain())
+        }
+    }
 }
 
 fn problems(error: &ReadError) -> Vec<serde_json::Value> {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use spangate_load::{Endpoint, Shard, Summary};
 
-use super::{Output, Session, print, print_json, run::read_scenario, terminal};
+use super::{Output, Session, print, print_json, run::read_scenario, terminal, warn};
 use crate::{
     error::CommandError,
     exit::Exit,
@@ -86,6 +86,7 @@ const INDEX: &str = "JOB_COMPLETION_INDEX";
 pub(super) async fn run(args: WorkerArgs, session: &Session) -> Result<Exit, CommandError> {
     let shard = args.shard.resolve(std::env::var(INDEX).ok().as_deref())?;
     let plan = Plan::new(read_scenario(&args.file)?, args.seed)?;
+    warn(&plan.warnings(), session);
     let access = Access::read(&args.server.reach()?)?;
     let WorkerArgs { start_at: start, out, prepare, cleanup, .. } = args;
     let order = Order { shard, access, start, out, prepare, cleanup };

@@ -126,6 +126,16 @@ fn a_worker_that_was_killed_is_named() {
     assert!(told.contains("1-2/requests.jsonl cannot be joined"), "{told}");
 }
 
+#[test]
+fn a_run_is_no_part() {
+    let root = tempfile::tempdir().unwrap();
+    let run = RunDirectory::at(root.path()).unwrap();
+    run.write(RunDirectory::PLAN, r#"{"scenario": {}, "components": [], "load": {}, "run": ""}"#).unwrap();
+    let error = merge(&[root.path().to_owned()], &root.path().join("out"), false).unwrap_err();
+    let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+    assert!(help.is_some_and(|help| help.contains("`spangate worker --out`")), "{error}");
+}
+
 fn leave_half_a_line(path: &Path) {
     let directory = RunDirectory::existing(path);
     directory.write_json(RunDirectory::SUMMARY, &summary()).unwrap();

@@ -53,6 +53,8 @@ impl RunDirectory {
     pub const SUMMARY: &'static str = "summary.json";
     /// What else is known of the run.
     pub const FACTS: &'static str = "facts.json";
+    /// The record that was replayed, if one was.
+    pub const RECORD: &'static str = "record.jsonl";
     /// The command that repeats the run.
     pub const REPEAT: &'static str = "repeat.sh";
     /// Logs of the components.
@@ -182,6 +184,12 @@ impl RunDirectory {
             path,
             source,
         })
+    }
+
+    /// Keeps a copy of the file `from` as an artefact.
+    pub fn copy(&self, name: &str, from: &Path) -> Result<(), DirectoryError> {
+        let copied = fs::copy(from, self.file(name));
+        copied.map(drop).map_err(|source| DirectoryError { action: "copy", path: from.to_owned(), source })
     }
 
     /// Opens an artefact that is written bit by bit; what it held before is gone.
