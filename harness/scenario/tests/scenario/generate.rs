@@ -301,7 +301,7 @@ fn sampling(load: &Load) -> BoxedStrategy<Expectation> {
         |entry: &MixEntry| entry.traceparent != TraceFlag::None && load.honours_parent_of(&entry.identity);
     let of = if load.entries().any(honoured) { Roots::HonouredParents } else { Roots::RequestRoots };
     let rate = option::of((1_u32..=1_000_000).prop_map(PerMillion::new));
-    (rate, share(), option::of(bound(share())))
+    (rate, share(), option::of(share().prop_map(Bound::at_most)))
         .prop_map(move |(rate, within, lost)| {
             let by_rate = of == Roots::RequestRoots;
             Expectation::Sampling(Sampling {

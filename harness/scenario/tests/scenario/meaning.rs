@@ -262,11 +262,15 @@ fn what_is_expected_of_the_sampler() {
         "of: honouredParents, samplingRatePerMillion: <<5>>",
         &["the rate never decides on a trace whose parent is honoured"],
     );
-    sampling("of: honouredParents, lost: <<0%>>", &["every lost trace is told, and none is allowed"]);
+    sampling("of: honouredParents, lost: <<\"< 1%\">>", &["every lost trace is told, and none is allowed"]);
     sampling(
         "of: authenticationRoots, samplingRatePerMillion: 5, lost: <<\"< 5%\">>",
         &["nobody knows how many there were"],
     );
+    let expecting = "  expect:\n    - sampling: {of: requestRoots, lost: <<\"> 5%\">>}\n";
+    let unprivileged = SHORT.replace("[{list:", "[{as: unprivileged, list:");
+    let limit = "the part that is lost is an interval, which only an upper limit can hold";
+    assert_problems(&format!("{unprivileged}{expecting}"), &[limit]);
     sampling(
         "of: <<authenticationRoots>>",
         &["at a rate of 0 there are no such traces, and no ids to judge"],
@@ -276,7 +280,6 @@ fn what_is_expected_of_the_sampler() {
         &["load sends only requests whose `traceparent` the API server honours"],
     );
     let expecting = "  expect:\n    - sampling: {of: <<honouredParents>>}\n";
-    let unprivileged = SHORT.replace("[{list:", "[{as: unprivileged, list:");
     let none = "load sends no `traceparent` that the API server honours";
     assert_problems(&format!("{unprivileged}{expecting}"), &[none]);
 }

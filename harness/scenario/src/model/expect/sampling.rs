@@ -25,8 +25,8 @@ pub struct Sampling {
     /// How sure a failure must be: of a million true samplers, one is called false at 99.9999%.
     #[serde(default = "Sampling::default_confidence")]
     pub confidence: Ratio,
-    /// The part of the kept traces that did not arrive. Its whole interval must be within; told and not judged
-    /// unless given. Only for `requestRoots`.
+    /// The most of the kept traces that may be lost, such as `< 5%`. The whole interval must be below; told and not
+    /// judged unless given. Only for `requestRoots`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Bound<Ratio>>,
 }

@@ -4,7 +4,7 @@ use super::load_at;
 use crate::{
     model::{Load, MixEntry, Roots, Sampling, TraceFlag},
     path::Path,
-    units::PerMillion,
+    units::{Bound, Comparison, PerMillion},
     validate::{
         Findings, Parts,
         bounds::{self, Purpose},
@@ -21,7 +21,13 @@ pub(super) fn check(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings:
             .help("write `99.9999%`: one false alarm in a million");
     }
     if let Some(lost) = &expected.lost {
-        bounds::ratio(lost, Purpose::Check, &at.key("lost"), findings);
+        let at = at.key("lost");
+        bounds::ratio(lost, Purpose::Check, &at, findings);
+        if !matches!(lost, Bound::One(Comparison::Less | Comparison::AtMost, _)) {
+            findings
+                .add(&at, "the part that is lost is an interval, which only an upper limit can hold")
+                .help("write `< 5%`");
+        }
     }
     let rate_at = at.key("samplingRatePerMillion");
     match expected.of {
