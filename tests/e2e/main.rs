@@ -8,5 +8,6 @@
 mod contract;
 mod etcd_proxy;
 mod falsified;
+mod falsified_sampling;
 mod harness;
 mod scenarios;

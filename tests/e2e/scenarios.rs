@@ -42,6 +42,13 @@ scenarios! {
     ten_thousand_objects = "ten-thousand-objects",
     identities = "identities",
     apf_starvation = "apf-starvation",
+    head_1_percent = "head-1-percent",
+    head_10_percent = "head-10-percent",
+    head_100_percent = "head-100-percent",
+    head_unset = "head-unset",
+    parent_flag_on = "parent-flag-on",
+    parent_flag_off = "parent-flag-off",
+    unprivileged_parent = "unprivileged-parent",
 }
 
 /// Scenario: the directory of shipped scenarios is read.

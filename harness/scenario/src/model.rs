@@ -15,7 +15,7 @@ pub mod matches;
 pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
 pub use expect::{
     Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, LoadExpectation, Percentiles,
-    Phases, Recovery, RequestFilter, Requests, SpanKind, SpanSelector, SpanStatus, Spans,
+    Phases, Recovery, RequestFilter, Requests, Roots, Sampling, SpanKind, SpanSelector, SpanStatus, Spans,
     WatchersExpectation,
 };
 pub use fault::{

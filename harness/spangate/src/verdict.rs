@@ -22,6 +22,7 @@ mod load;
 mod phases;
 mod recovery;
 mod requests;
+mod sampling;
 mod spans;
 mod watchers;
 
@@ -97,6 +98,7 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Blame(it) => blame::judge(it, case),
         Expectation::Spans(it) => spans::judge(it, case),
         Expectation::Complete(it) => complete::judge(it, case),
+        Expectation::Sampling(it) => sampling::judge(it, case),
         Expectation::Latency(it) => latency::judge(it, case),
         Expectation::Phases(it) => phases::judge(it, case),
         Expectation::Requests(it) => requests::judge(it, case),

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{AttributeMatch, Identity, Resource, TextMatch, Window};
 use crate::units::{Bound, Duration, Ratio};
 
+mod sampling;
+
+pub use sampling::{Roots, Sampling};
+
 /// One expectation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +24,8 @@ pub enum Expectation {
     Spans(Spans),
     /// Every request that had to be traced is there, whole, and no other.
     Complete(Complete),
+    /// The head sampler kept what it had to keep.
+    Sampling(Sampling),
     /// Response times, from the intended start.
     Latency(Latency),
     /// Self time by phase of the API server.

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod load;
+mod sampling;
 
 /// The verbs of requests, in the words of Kubernetes' RBAC and the ledger.
 pub const VERBS: &[&str] = &[
@@ -51,6 +52,9 @@ pub(super) fn check(expectations: &[Expectation], parts: &Parts<'_>, at: &Path, 
                 bounds::possible(&complete.duplicates, &at.key("duplicates"), findings);
                 bounds::possible(&complete.orphans, &at.key("orphans"), findings);
                 bounds::possible(&complete.unexpected, &at.key("unexpected"), findings);
+            }
+            Expectation::Sampling(expected) => {
+                sampling::check(expected, parts, &at.key("sampling"), findings);
             }
             Expectation::Latency(latency) => {
                 let at = at.key("latency");

@@ -295,6 +295,25 @@ fn filter(load: &Load) -> impl Strategy<Value = RequestFilter> + use<> {
 }
 
 /// An expectation about one of these faults, of which those of the sink are marked, or about the load.
+/// What may be expected of the sampler: the roots that the load has for certain.
+fn sampling(load: &Load) -> BoxedStrategy<Expectation> {
+    let honoured =
+        |entry: &MixEntry| entry.traceparent != TraceFlag::None && load.honours_parent_of(&entry.identity);
+    let of = if load.entries().any(honoured) { Roots::HonouredParents } else { Roots::RequestRoots };
+    let rate = option::of((1_u32..=1_000_000).prop_map(PerMillion::new));
+    (rate, share(), option::of(share().prop_map(Bound::at_most)))
+        .prop_map(move |(rate, within, lost)| {
+            let by_rate = of == Roots::RequestRoots;
+            Expectation::Sampling(Sampling {
+                sampling_rate_per_million: rate.flatten().filter(|_| by_rate),
+                within,
+                lost: lost.filter(|_| by_rate),
+                ..Sampling::of(of)
+            })
+        })
+        .boxed()
+}
+
 fn expectation(faults: Vec<(String, bool)>, load: &Load) -> BoxedStrategy<Expectation> {
     let count = || option::of(bound(1_u64..1_000_000));
     let spans = (selector(), bound(1_u64..100), count(), option::of(percentiles()), attributes()).prop_map(
@@ -321,7 +340,8 @@ fn expectation(faults: Vec<(String, bool)>, load: &Load) -> BoxedStrategy<Expect
     let complete = (bound(1_u64..9), bound(1_u64..9)).prop_map(|(missing, orphans)| {
         Expectation::Complete(Complete { missing, orphans, ..Complete::default() })
     });
-    let free = prop_oneof![spans, latency, phases, requests, complete, load::expected(load)].boxed();
+    let free = prop_oneof![spans, latency, phases, requests, complete, load::expected(load), sampling(load)];
+    let free = free.boxed();
     if faults.is_empty() {
         return free;
     }

@@ -251,6 +251,40 @@ fn bounds_that_say_nothing() {
 }
 
 #[test]
+fn what_is_expected_of_the_sampler() {
+    let sampling = |keys: &str, messages: &[&str]| expect(&format!("sampling: {{{keys}}}"), messages);
+    sampling("of: honouredParents, within: <<0%>>", &["no number of traces tells a rate exactly"]);
+    for confidence in ["100%", "49.9%"] {
+        let keys = format!("of: honouredParents, confidence: <<{confidence}>>");
+        sampling(&keys, &["must be at least 50% and less than 100%"]);
+    }
+    sampling(
+        "of: honouredParents, samplingRatePerMillion: <<5>>",
+        &["the rate never decides on a trace whose parent is honoured"],
+    );
+    sampling("of: honouredParents, lost: <<\"< 1%\">>", &["every lost trace is told, and none is allowed"]);
+    sampling(
+        "of: authenticationRoots, samplingRatePerMillion: 5, lost: <<\"< 5%\">>",
+        &["nobody knows how many there were"],
+    );
+    let expecting = "  expect:\n    - sampling: {of: requestRoots, lost: <<\"> 5%\">>}\n";
+    let unprivileged = SHORT.replace("[{list:", "[{as: unprivileged, list:");
+    let limit = "the part that is lost is an interval, which only an upper limit can hold";
+    assert_problems(&format!("{unprivileged}{expecting}"), &[limit]);
+    sampling(
+        "of: <<authenticationRoots>>",
+        &["at a rate of 0 there are no such traces, and no ids to judge"],
+    );
+    sampling(
+        "of: <<requestRoots>>, samplingRatePerMillion: 5",
+        &["load sends only requests whose `traceparent` the API server honours"],
+    );
+    let expecting = "  expect:\n    - sampling: {of: <<honouredParents>>}\n";
+    let none = "load sends no `traceparent` that the API server honours";
+    assert_problems(&format!("{unprivileged}{expecting}"), &[none]);
+}
+
+#[test]
 fn filters_of_requests() {
     expect("requests: {where: {verb: <<post>>}, count: 1}", &["there is no verb `post`"]);
     expect(

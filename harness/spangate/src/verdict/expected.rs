@@ -32,7 +32,7 @@ pub(crate) fn expected(request: &RequestRecord, spec: &Spec) -> Expected {
         Outcome::Error(_) | Outcome::Timeout => return Expected::Undetermined,
         Outcome::Status(_) => {}
     }
-    if let Some(sent) = request.sent.filter(|_| spec.load.honours_parent_of(&request.identity)) {
+    if let Some(sent) = honoured(request, spec) {
         return if sent.sampled { Expected::Child(sent) } else { Expected::Nothing };
     }
     match spec.cluster.tracing.sampling_rate_per_million.map_or(0, PerMillion::get) {
@@ -40,6 +40,16 @@ pub(crate) fn expected(request: &RequestRecord, spec: &Spec) -> Expected {
         1_000_000 => request.sent.map_or(Expected::Root, Expected::LinkedRoot),
         _ => Expected::Undetermined,
     }
+}
+
+/// The `traceparent` of a request that the API server honours, so that its flag decides and the rate does not.
+pub(crate) fn honoured(request: &RequestRecord, spec: &Spec) -> Option<TraceContext> {
+    request.sent.filter(|_| spec.load.honours_parent_of(&request.identity))
+}
+
+/// Whether the sampler certainly had to decide on a request: it was answered, and from inside the tracing filter.
+pub(crate) fn was_decided(request: &RequestRecord) -> bool {
+    matches!(request.outcome, Outcome::Status(status) if status != 401)
 }
 
 #[cfg(test)]

@@ -70,6 +70,22 @@ impl Binomial {
         low..=high
     }
 
+    /// The least number of trials with the probability `p` of which all but the part `miss` have `successes`.
+    ///
+    /// # Panics
+    ///
+    /// When `p` is not above 0 and at most 1, or `miss` not above 0.
+    pub fn trials_for(p: f64, successes: u64, miss: f64) -> u64 {
+        assert!(p > 0.0 && miss > 0.0, "{successes} successes at {p} never come for certain");
+        let Some(short) = successes.checked_sub(1) else { return 0 };
+        let enough = |n| Self::new(n, p).at_most(short) <= miss;
+        let mut high = successes;
+        while !enough(high) {
+            high = high.saturating_mul(2);
+        }
+        first(successes, high, enough)
+    }
+
     fn mean(&self) -> f64 {
         self.n as f64 * self.p
     }
