@@ -283,6 +283,8 @@ impl<'a> Collector<'a> {
             // How long is known when all is read.
             "watch" | "watchlist" => Ok(Ask::Watch { query: self.query(resource, place, query), seconds: 0 }),
             "create" => Ok(Ask::Create { resource, size }),
+            // The API server takes no custom resource back without the version that it had.
+            "update" if resource == Resource::Widgets => Err("update of a custom resource".to_owned()),
             "update" => Ok(Ask::Put { resource, size }),
             "apply" => Ok(Ask::Apply { resource, size }),
             "patch" => Ok(match (asked.body, query.force) {

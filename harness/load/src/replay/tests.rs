@@ -246,6 +246,19 @@ fn patches_keep_their_type() {
 }
 
 #[test]
+fn a_custom_resource_is_not_put_without_its_version() {
+    let uri = "/apis/load.spangate.dev/v1/namespaces/shop/widgets/a";
+    let asked = |id, verb| {
+        let mut event = event(id, id, verb, uri, Some(("widgets", Some("a"))));
+        event["objectRef"]["apiGroup"] = json!("load.spangate.dev");
+        event
+    };
+    let replay = of(&[asked(1, "get"), asked(2, "update")]);
+    assert_eq!(requests(&replay).iter().map(|request| request.verb).collect::<Vec<_>>(), [Verb::Get]);
+    assert_eq!(replay.skipped(), &[("update of a custom resource".to_owned(), 1)].into());
+}
+
+#[test]
 fn users_whom_an_identity_acts_as_are_sent_by_it() {
     let mut events = vec![event(1, 0, "list", "/api/v1/namespaces/shop/pods", Some(("pods", None)))];
     events.push(events[0].clone());
