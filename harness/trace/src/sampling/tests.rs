@@ -93,8 +93,8 @@ fn all_and_nothing_leave_no_room() {
 
 #[test]
 fn an_id_at_the_bound_is_proof() {
-    let at = |number: u64| TraceId::new((u128::from(number << 1) | (1 << 64)).to_be_bytes());
     const BOUND: u64 = 92_233_720_368_547_760;
+    let at = |number: u64| TraceId::new((u128::from(number << 1) | (1 << 64)).to_be_bytes());
     let found = HeadRatio::new(PERCENT, &BTreeSet::from([at(BOUND - 1), at(BOUND)]), None, ALPHA);
     assert_eq!(found.beyond, [at(BOUND)]);
 }
