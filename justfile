@@ -56,6 +56,10 @@ bench-sink *ARGS:
 bench-proxy *ARGS:
     cargo bench -p spangate-benches --bench proxy -- "$@"
 
+# The load generator beside others; parts: stub, start, memory (--long), apiserver.
+bench-load *ARGS:
+    cargo bench -p spangate-benches --bench load -- "$@"
+
 # The API documentation.
 docs:
     cargo doc --workspace --no-deps --open

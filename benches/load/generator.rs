@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use spangate_benches::command::Failure;
@@ -16,10 +16,12 @@ use spangate_load::{
 };
 use spangate_scenario::model::{Load, Protocol};
 use spangate_trace::Clock;
-use tokio::{runtime::Builder, sync::mpsc::unbounded_channel, task::JoinSet};
+use tokio::{
+    runtime::Builder,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
-
-use crate::stub::Target;
 
 /// The names of the parts in the processes that play them.
 pub(crate) const ENGINE: &str = "engine";
@@ -31,6 +33,22 @@ pub(crate) const STREAMS: u32 = 100;
 
 /// Path of what is read.
 pub(crate) const PATH: &str = "/api/v1/namespaces/spangate-load/configmaps/pool-0";
+
+/// Headers of each request of those who can be told of them. Spangate's engine sends the same, with a `traceparent`
+/// that is new for each request.
+pub(crate) const HEADERS: [(&str, &str); 2] = [
+    ("accept", "application/json"),
+    ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+];
+
+/// Where a server listens, how it proves who it is, and who sends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) addr: String,
+    pub(crate) ca_pem: String,
+    /// The bearer token of each request, if the server asks for one.
+    pub(crate) token: Option<String>,
+}
 
 /// What to send.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,6 +76,45 @@ pub(crate) struct Sent {
     pub(crate) rss_mib: f64,
 }
 
+// === impl Target ===
+
+impl Target {
+    fn identity(&self) -> ClientIdentity {
+        self.token.as_ref().map_or_else(ClientIdentity::none, |token| ClientIdentity::token("bench", token))
+    }
+
+    /// An engine that sends reads of one object, so many at so many a second, and what it tells.
+    pub(crate) fn engine(
+        &self,
+        requests: u64,
+        rate: f64,
+    ) -> Result<(Engine, Clock, UnboundedReceiver<LoadEvent>), Failure> {
+        let load: Load = serde_json::from_value(json!({
+            "arrivals": {"rate": format!("{rate}/s"), "for": format!("{:.0}us", requests as f64 / rate * 1e6)},
+            "mix": [{"get": {"resource": "configmaps"}}],
+            "client": {"connections": CONNECTIONS, "streams": STREAMS},
+            "objects": 1,
+            // At 95% of what the server can take, a stall of a tenth of a second is more than ten thousand requests.
+            "maxInFlight": 100_000,
+        }))?;
+        let (events, told) = unbounded_channel();
+        let clock = Clock::new();
+        let engine = Engine::new(EngineConfig {
+            endpoint: self.addr.parse()?,
+            ca_pem: self.ca_pem.clone(),
+            admin: self.identity(),
+            unprivileged: ClientIdentity::none(),
+            schedule: Schedule::new(&load, 7),
+            load,
+            replay: None,
+            clock,
+            events,
+            run_label: "bench".to_owned(),
+        })?;
+        Ok((engine, clock, told))
+    }
+}
+
 // === impl Order ===
 
 impl Order {
@@ -67,31 +124,7 @@ impl Order {
     }
 
     async fn open_loop(&self) -> Result<Sent, Failure> {
-        let load: Load = serde_json::from_value(json!({
-            "arrivals": {
-                "rate": format!("{}/s", self.rate),
-                "for": format!("{:.0}us", self.requests as f64 / self.rate * 1e6),
-            },
-            "mix": [{"get": {"resource": "configmaps"}}],
-            "client": {"connections": CONNECTIONS, "streams": STREAMS},
-            "objects": 1,
-            "maxInFlight": 10_000,
-        }))?;
-        let schedule = Schedule::new(&load, 7);
-        let (events, mut told) = unbounded_channel();
-        let clock = Clock::new();
-        let engine = Engine::new(EngineConfig {
-            endpoint: self.target.addr.parse()?,
-            ca_pem: self.target.ca_pem.clone(),
-            admin: ClientIdentity::none(),
-            unprivileged: ClientIdentity::none(),
-            load,
-            schedule,
-            replay: None,
-            clock,
-            events,
-            run_label: "bench".to_owned(),
-        })?;
+        let (engine, clock, mut told) = self.target.engine(self.requests, self.rate)?;
         engine.join().await?;
         let told = tokio::spawn(async move {
             let (mut requests, mut last) = (0, None);
@@ -132,7 +165,7 @@ impl Order {
         let client = Arc::new(Client::new(&ClientConfig {
             endpoint: self.target.addr.parse()?,
             ca_pem: self.target.ca_pem.clone(),
-            identity: ClientIdentity::none(),
+            identity: self.target.identity(),
             protocol: Protocol::Http2,
             connections: CONNECTIONS,
             streams: STREAMS,
@@ -172,7 +205,12 @@ impl Order {
 }
 
 async fn get(client: &Client) -> Result<(), Failure> {
-    let request = client.request(&Method::GET, PATH, Bytes::new())?;
+    let mut request = client.request(&Method::GET, PATH, Bytes::new())?;
+    for (name, value) in HEADERS {
+        let mut value = HeaderValue::from_static(value);
+        value.set_sensitive(name == "traceparent");
+        request.headers_mut().insert(name, value);
+    }
     let response = client.connection().await?.send(request).await?;
     if !response.status().is_success() {
         return Err(format!("the server answered {}", response.status()).into());

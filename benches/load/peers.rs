@@ -13,7 +13,7 @@ use serde_json::Value;
 use spangate_benches::command::Failure;
 
 use crate::{
-    generator::{CONNECTIONS, Order, PATH, STREAMS},
+    generator::{CONNECTIONS, HEADERS, Order, PATH, STREAMS, Target},
     measure::{Run, run},
 };
 
@@ -40,13 +40,9 @@ export const options = {
   vus: Number(__ENV.VUS), iterations: Number(__ENV.REQUESTS), insecureSkipTLSVerify: true,
   discardResponseBodies: true, summaryTrendStats: ['med', 'p(99)'],
 };
-const headers = { accept: 'application/json', traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' };
+const headers = JSON.parse(__ENV.HEADERS);
 export default function () { http.get(__ENV.URL, { headers }); }
 ";
-
-/// Headers that Spangate sends, too.
-const HEADERS: [&str; 2] =
-    ["accept: application/json", "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"];
 
 // === impl Peer ===
 
@@ -58,15 +54,6 @@ impl Peer {
             Self::H2load => "h2load",
             Self::K6 => "k6",
             Self::Hey => "hey",
-        }
-    }
-
-    /// Requests in a round, which takes a second or two.
-    pub(crate) const fn requests(self) -> u64 {
-        match self {
-            Self::H2load => 150_000,
-            Self::K6 => 15_000,
-            Self::Hey => 30_000,
         }
     }
 
@@ -118,10 +105,7 @@ impl Tool {
         match self.peer {
             Peer::H2load => {
                 command.args(["-t", "1", "-c", &CONNECTIONS.to_string(), "-m", &STREAMS.to_string()]);
-                command.args(["-n", &requests.to_string()]);
-                for header in HEADERS {
-                    command.args(["-H", header]);
-                }
+                command.args(["-n", &requests.to_string()]).args(header_args(target));
                 let (output, cpu) = run(command.arg(&url))?;
                 self.h2load(&output, cpu, order)
             }
@@ -132,7 +116,9 @@ impl Tool {
                     .args(["run", "--quiet", "--no-usage-report", "--summary-export"])
                     .arg(&summary)
                     .arg(script);
-                command.env("VUS", streams.to_string()).env("REQUESTS", requests.to_string()).env("URL", url);
+                let headers: Value = headers(target).map(|(name, value)| (name.to_owned(), value)).collect();
+                command.env("VUS", streams.to_string()).env("REQUESTS", requests.to_string());
+                command.env("URL", url).env("HEADERS", headers.to_string());
                 let (_, cpu) = run(&mut command)?;
                 k6(&fs::read_to_string(summary)?, cpu)
             }
@@ -140,9 +126,7 @@ impl Tool {
                 command.args(["-h2", "-c", &streams.to_string(), "-n", &requests.to_string()]);
                 // It puts host and port into TLS' server name, which servers refuse.
                 command.args(["-host", "localhost"]);
-                for header in HEADERS {
-                    command.args(["-H", header]);
-                }
+                command.args(header_args(target));
                 let (output, cpu) = run(command.arg(&url))?;
                 hey(&output, cpu)
             }
@@ -163,8 +147,13 @@ impl Tool {
         let log = self.scratch.join("h2load.log");
         let _ = fs::remove_file(&log);
         let mut logged = Command::new(&self.path);
-        logged.args(["-t", "1", "-c", &CONNECTIONS.to_string(), "-m", &STREAMS.to_string(), "-n", "30000"]);
-        logged.arg("--log-file").arg(&log).arg(format!("https://{}{PATH}", order.target.addr));
+        logged.args(["-t", "1", "-c", &CONNECTIONS.to_string(), "-m", &STREAMS.to_string(), "-n"]);
+        logged.arg((order.requests / 5).to_string());
+        logged
+            .args(header_args(&order.target))
+            .arg("--log-file")
+            .arg(&log)
+            .arg(format!("https://{}{PATH}", order.target.addr));
         run(&mut logged)?;
         let micros = |line: &str| line.split('\t').nth(2).and_then(|micros| micros.parse::<f64>().ok());
         let mut times: Vec<f64> = fs::read_to_string(&log)?.lines().filter_map(micros).collect();
@@ -172,6 +161,17 @@ impl Tool {
         let at = |share: usize| times.get(times.len() * share / 100).map_or(f64::NAN, |micros| micros / 1e3);
         Ok(Run { requests, seconds: requests as f64 / rate, cpu, p50: at(50), p99: at(99) })
     }
+}
+
+/// The headers of each request.
+fn headers(target: &Target) -> impl Iterator<Item = (&'static str, String)> {
+    let token = target.token.iter().map(|token| ("authorization", format!("Bearer {token}")));
+    HEADERS.into_iter().map(|(name, value)| (name, value.to_owned())).chain(token)
+}
+
+/// As options of h2load and hey.
+fn header_args(target: &Target) -> impl Iterator<Item = String> {
+    headers(target).flat_map(|(name, value)| ["-H".to_owned(), format!("{name}: {value}")])
 }
 
 fn k6(summary: &str, cpu: f64) -> Result<Run, Failure> {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{Response, header::CONTENT_TYPE};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
-use serde::{Deserialize, Serialize};
 use spangate_benches::command::Failure;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -20,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::role;
+use crate::{generator::Target, role};
 
 /// The name of this part in the process that plays it.
 pub(crate) const ROLE: &str = "stub";
@@ -31,13 +30,6 @@ const BODY: &str = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"
 /// Streams on one connection, at most.
 const STREAMS: u32 = 1_000;
 const WINDOW: u32 = 64 << 20;
-
-/// Where a server listens, and how it proves who it is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Target {
-    pub(crate) addr: String,
-    pub(crate) ca_pem: String,
-}
 
 /// A stub that runs; it ends with this value.
 pub(crate) struct Stub {
@@ -90,7 +82,8 @@ async fn serve() -> Result<(), Failure> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let target = Target { addr: listener.local_addr()?.to_string(), ca_pem: signed.cert.pem() };
+    let addr = listener.local_addr()?.to_string();
+    let target = Target { addr, ca_pem: signed.cert.pem(), token: None };
     writeln!(io::stdout(), "{}", serde_json::to_string(&target)?)?;
     loop {
         let (tcp, _) = listener.accept().await?;

@@ -1,4 +1,4 @@
-//! How a bench is started: `cargo bench --bench NAME -- [PART]`, as benches of criterion are.
+//! How a bench is started: `cargo bench --bench NAME -- [PART]...`, much as benches of criterion are.
 
 use std::{
     env,
@@ -14,7 +14,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[derive(Debug, Clone)]
 pub struct Command {
     measure: bool,
-    part: Option<String>,
+    parts: Vec<String>,
 }
 
 /// Runs a bench and says why when it cannot measure.
@@ -44,13 +44,15 @@ impl Command {
         Self {
             // Cargo adds it for `cargo bench`; `cargo test --benches` is to see only that benches start.
             measure: args.iter().any(|arg| arg == "--bench"),
-            part: args.first().filter(|first| !first.starts_with('-')).cloned(),
+            // What stands after an option may be its value.
+            parts: args.iter().take_while(|arg| !arg.starts_with('-')).cloned().collect(),
         }
     }
 
-    /// Whether this part is to be measured: all are, unless a part of a name was given.
+    /// Whether this part is to be measured: all are, unless pieces of names were given.
     pub fn wants(&self, part: &str) -> bool {
-        self.measure && self.part.as_ref().is_none_or(|wanted| part.contains(wanted.as_str()))
+        let named = || self.parts.iter().any(|wanted| part.contains(wanted.as_str()));
+        self.measure && (self.parts.is_empty() || named())
     }
 }
 
@@ -63,10 +65,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_named_first() {
+    fn parts_are_named_first() {
         assert!(command(&["--bench"]).wants("loss"));
         assert!(command(&["loss", "--bench"]).wants("loss"));
         assert!(!command(&["walk", "--bench"]).wants("loss"));
+        let two = command(&["walk", "loss", "--bench"]);
+        assert!(two.wants("walk") && two.wants("loss") && !two.wants("rate"));
         assert!(command(&["--save-baseline", "main", "--bench"]).wants("loss"));
     }
 
