@@ -56,14 +56,14 @@ fn status(verdicts: &[Verdict], of: &str) -> Status {
     found.unwrap_or_else(|| panic!("no verdict on {of:?} in {verdicts:#?}")).status
 }
 
-/// One in a hundred traces of the capture that have a SERVER span without a parent, or with one that was sent.
+/// One in a hundred of the captured traces of requests of the load.
 fn one_in_a_hundred(run: &Evidence) -> BTreeSet<TraceId> {
-    let rows = contract::server_spans(&run.capture).map(|row| run.capture.rows()[row].trace_id);
-    let requests: BTreeSet<Option<&str>> =
-        run.requests.iter().map(|request| request.audit_id.as_deref()).collect();
-    let ours = contract::server_spans(&run.capture).map(|row| run.capture.text(row, contract::AUDIT_ID));
-    let of_load = rows.zip(ours).filter(|(_, audit_id)| requests.contains(&audit_id.as_deref()));
-    of_load.map(|(trace, _)| trace).step_by(100).collect()
+    let sent: BTreeSet<&str> =
+        run.requests.iter().filter_map(|request| request.audit_id.as_deref()).collect();
+    let of_load = contract::server_spans(&run.capture).filter(|row| {
+        run.capture.text(*row, contract::AUDIT_ID).is_some_and(|id| sent.contains(id.as_str()))
+    });
+    of_load.map(|row| run.capture.rows()[row].trace_id).step_by(100).collect()
 }
 
 /// Scenario: the saved runs are judged again as they are.

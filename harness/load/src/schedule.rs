@@ -165,16 +165,6 @@ impl Schedule {
         }
     }
 
-    /// Index of the stage in which the load is when it has gone on for `at`; of the last one after its end.
-    pub fn stage_at(&self, at: Duration) -> u32 {
-        match &self.source {
-            Source::Stages(parts) => {
-                parts.iter().find(|part| part.ends_after(at)).or(parts.last()).map_or(0, |part| part.index)
-            }
-            Source::Listed(_) => 0,
-        }
-    }
-
     /// A hash over what is sent and when: every arrival and its first trace id. It is equal for equal loads and
     /// seeds, on every platform.
     pub fn fingerprint(&self) -> u64 {

@@ -7,7 +7,8 @@
 //! A [`Capture`] is what was received. [`TraceIndex`] puts its spans into trees; on these stand [`select()`],
 //! which picks spans, [`Phases`], which says where the time of a request went, and [`waterfall`], which draws
 //! a trace. [`blame()`] compares the phases of requests that a fault touched with those of others.
-//! [`RatioSampler`] foretells which traces are sampled, [`sampling`] judges those that were, and [`stats`] has the intervals of all estimates.
+//! [`RatioSampler`] foretells which traces are sampled, [`sampling`] judges those that were, and [`stats`] has the
+//! intervals of all estimates.
 //!
 //! ```
 //! use spangate_trace::{SpanId, TraceContext, TraceId};

@@ -83,7 +83,12 @@ impl HeadRatio {
 
     /// Whether the ids rule the rate out: one is proof of too high a rate, or all are too small for it.
     pub fn ids_contradict(&self) -> bool {
-        !self.beyond.is_empty() || self.by_ids.is_some_and(|ratio| ratio.high < self.rate)
+        !self.beyond.is_empty() || self.ids_fall_short()
+    }
+
+    /// Whether all kept ids are too small for the rate.
+    pub fn ids_fall_short(&self) -> bool {
+        self.by_ids.is_some_and(|ratio| ratio.high < self.rate)
     }
 
     /// Whether the count rules the rate out.

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use super::mapping::OTHER;
+
 /// Numbers of lines that are kept for each reason.
 const KEPT_NUMBERS: usize = 5;
 /// Reasons that are told apart. A file that is no record at all may have as many as lines.
 const KEPT_REASONS: usize = 8;
-/// What is counted beyond them.
-const OTHER: &str = "other reasons";
 
 /// Lines of a record that say nothing, all for one reason.
 ///

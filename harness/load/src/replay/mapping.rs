@@ -18,7 +18,7 @@ use crate::seed::fnv1a;
 /// Reasons that are told apart; a cluster has many resources, and a broken record might name any number of them.
 const REASONS: usize = 64;
 /// What is counted beyond them.
-const OTHER: &str = "other reasons";
+pub(super) const OTHER: &str = "other reasons";
 
 /// A request as a record tells of it.
 pub(super) struct Asked<'a> {

@@ -90,7 +90,7 @@ fn by_rate(expect: &Sampling, kept: &BTreeSet<TraceId>, offered: Option<u64>, ca
     let sure = |estimate: &Estimate| interval(estimate, 1.0 - alpha / 2.0);
     if let Some(ratio) = &found.by_ids {
         // Where ids are beyond the bound, the interval repeats it.
-        let holds = found.rate <= ratio.high;
+        let holds = !found.ids_fall_short();
         let check = Check::bound("rate by ids", percent(ratio.value), &rate, kept.len(), holds);
         verdict.check(check.with_interval(sure(ratio)));
     }
