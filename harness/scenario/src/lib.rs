@@ -3,9 +3,11 @@
 //! [`parse`] and [`read`] turn YAML into a [`Scenario`], or into [`Diagnostics`] that name every mistake with
 //! its line and column. The [`units`] are newtypes that read durations, sizes, rates and ratios as people
 //! write them. [`schema`] and [`reference`](mod@reference) describe the format to editors and to people; both
-//! are made from the same types that read it. This crate starts nothing and knows no other crate of the
+//! are made from the same types that read it. [`collector`] reads, checks and rewires the configuration of
+//! an OpenTelemetry Collector. This crate starts nothing and knows no other crate of the
 //! workspace.
 
+pub mod collector;
 pub mod delay;
 pub mod diagnostics;
 pub mod file;

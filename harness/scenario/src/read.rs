@@ -44,6 +44,8 @@ pub(crate) struct Reader {
     mistakes: RefCell<Vec<Mistake>>,
     /// Nodes that cannot be read. They are told apart by where they are in memory: the tree does not move.
     aside: RefCell<HashSet<*const Node>>,
+    /// Whether the model is somebody else's and only names what it needs.
+    foreign: bool,
 }
 
 /// The place of a node: where reading began, or a step from the place above.
@@ -60,6 +62,13 @@ enum Place<'a> {
 // === impl Reader ===
 
 impl Reader {
+    /// A reader of formats that are not ours, such as a Collector's configuration. What the model does not
+    /// name is passed over unless the model itself denies it, a value that is left empty is the default, and
+    /// the schema of scenarios has no say.
+    pub(crate) fn foreign() -> Self {
+        Self { foreign: true, ..Self::default() }
+    }
+
     /// Reads a model from the part of the tree at `path`, as far as it can be read.
     pub(crate) fn read<T: DeserializeOwned>(&self, root: &Node, path: &Path) -> Option<T> {
         let (node, key, found) = self.find(root, path);

@@ -73,7 +73,7 @@ impl Builder<'_> {
         let place = bytes(self.text, span);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                Err(refuse("a file holds one scenario, but here a second document begins", place)
+                Err(refuse("a file holds one document, but here a second one begins", place)
                     .help("put it into a file of its own"))
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -172,14 +172,13 @@ fn size(node: &Node) -> usize {
     }
 }
 
-/// Refuses tags: a scenario has no types to name.
+/// Refuses tags: neither scenarios nor Collector configs have types to name.
 fn untagged(tagged: bool, text: &str, span: &Span) -> Result<(), SyntaxError> {
     if !tagged {
         return Ok(());
     }
     let place = bytes(text, &span.tag_span().unwrap_or(*span));
-    Err(refuse("tags have no meaning in a scenario", place)
-        .help("leave the tag out; quote text to keep it text"))
+    Err(refuse("tags have no meaning here", place).help("leave the tag out; quote text to keep it text"))
 }
 
 /// The bytes of a span; the end of the text if the parser does not know them.
@@ -286,8 +285,8 @@ mod tests {
     #[test]
     fn what_scenarios_do_not_use_is_refused_at_its_place() {
         for (text, message, place) in [
-            ("a: 1\n---\nb: 2\n", "a file holds one scenario, but here a second document begins", "---"),
-            ("a: !!str 1\n", "tags have no meaning in a scenario", "!!str"),
+            ("a: 1\n---\nb: 2\n", "a file holds one document, but here a second one begins", "---"),
+            ("a: !!str 1\n", "tags have no meaning here", "!!str"),
             ("[a]: 1\n", "a key must be text, not a mapping or list", "["),
             ("a: &x [*x]\n", "this alias stands for something that it is part of", "*x"),
         ] {

@@ -53,7 +53,15 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
         let reader = self.whole.reader;
         self.current = self.rest.by_ref().find(|entry| !reader.is_aside(&entry.value));
-        self.current.map(|entry| seed.deserialize(name(&entry.key))).transpose()
+        let Some(entry) = self.current else { return Ok(None) };
+        match seed.deserialize(name(&entry.key)) {
+            // The model denies keys that it does not know; each is told at its own place.
+            Err(Failure::Other { message, help }) if reader.foreign => {
+                self.whole.refuse(entry, message, help);
+                Err(Failure::Noted)
+            }
+            key => key.map(Some),
+        }
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Failure> {

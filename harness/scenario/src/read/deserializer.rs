@@ -35,6 +35,9 @@ impl<'a> NodeDeserializer<'a> {
         required: &[String],
         visitor: V,
     ) -> Result<V::Value, Failure> {
+        if self.reader.foreign {
+            return self.deserialize_map(visitor);
+        }
         let Some(entries) = self.node.entries() else {
             let help = (!known.is_empty()).then(|| format!("its keys: {}", suggest::list(known)));
             return Err(Failure::Expected { what: "a mapping".to_owned(), help });
@@ -77,7 +80,7 @@ impl<'a> NodeDeserializer<'a> {
     }
 
     /// Notes a key and sets its value aside.
-    fn refuse(&self, entry: &Entry, message: String, help: Option<String>) {
+    pub(super) fn refuse(&self, entry: &Entry, message: String, help: Option<String>) {
         let place = Place::Key(self.place, &entry.key, &entry.key_span);
         self.reader.note(place.path(), entry.key_span.clone(), message, help);
         self.reader.set_aside(&entry.value);
@@ -195,6 +198,9 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if self.reader.foreign && self.node.is_null() {
+            return visitor.visit_none();
+        }
         if self.node.is_null() {
             // Read as absent, a key whose lines are commented out would be ignored in silence.
             return Err(Failure::Other {
@@ -228,6 +234,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match &self.node.value {
             Value::Sequence(items) => visitor.visit_seq(Items::new(self, items)),
+            _ if self.reader.foreign && self.node.is_null() => visitor.visit_seq(Items::new(self, &[])),
             Value::Scalar { .. } | Value::Mapping(_) => Err(Failure::expected("a list")),
         }
     }
@@ -248,6 +255,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match &self.node.value {
             Value::Mapping(entries) => self.any_keys(entries, visitor),
+            _ if self.reader.foreign && self.node.is_null() => self.any_keys(&[], visitor),
             Value::Scalar { .. } | Value::Sequence(_) => Err(Failure::expected("a mapping")),
         }
     }
