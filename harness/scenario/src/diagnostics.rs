@@ -75,14 +75,9 @@ impl Diagnostic for Diagnostics {
 
 impl Problem {
     fn new(source: NamedSource<Arc<str>>, text: &str, mut mistake: Mistake) -> Self {
-        let before = &text[..mistake.span.start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        // A label over several lines hides more than it shows.
-        let first_line = text[mistake.span.clone()].find('\n').map_or(mistake.span.len(), |newline| newline);
-        mistake.span.end = mistake.span.start + first_line;
+        mistake.span = first_line(text, mistake.span);
         let label = Some(mistake.path.to_string()).filter(|path| !path.is_empty());
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().filter(|c| *c != BYTE_ORDER_MARK).count() + 1;
+        let (line, column) = position(text, mistake.span.start);
         Self { source, mistake, label, line, column }
     }
 
@@ -110,6 +105,20 @@ impl Problem {
     pub fn advice(&self) -> Option<&str> {
         self.mistake.help.as_deref()
     }
+}
+
+/// The part of a span on its first line: a label over several lines hides more than it shows.
+pub(crate) fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
+    let length = text[span.clone()].find('\n').unwrap_or(span.len());
+    span.start..span.start + length
+}
+
+/// Line and column of a byte, both from 1; columns are characters.
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before[line_start..].chars().filter(|c| *c != BYTE_ORDER_MARK).count() + 1;
+    (before.matches('\n').count() + 1, column)
 }
 
 /// Editors do not count it as a column.

@@ -106,7 +106,7 @@ pub enum Role {
 /// Replaces the endpoints of a configuration.
 ///
 /// The result is made of the configuration as it is written, mistakes included: whether it can run is for
-/// the Collector to say.
+/// [`check`](fn@super::check) and the Collector to say.
 pub fn rewire(config: &Config, wiring: &mut Wiring<'_>) -> Rewired {
     let mut rewiring = Rewiring {
         root: config.root.clone(),
