@@ -77,6 +77,7 @@ pub static RULES: &[&Rule] = &[
     &span_metrics::RESERVED_DIMENSION,
     &prometheus::EXPIRATION,
     &service::ADDRESS,
+    &service::READER_INCOMPLETE,
     &service::READER_NAMES,
     &transport::OLD_TLS,
     &transport::EVERYWHERE,

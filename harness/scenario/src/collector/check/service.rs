@@ -9,6 +9,12 @@ pub(super) static ADDRESS: Rule = Rule {
     summary: "The old `address` of the Collector's own metrics.",
     scenario: None,
 };
+pub(super) static READER_INCOMPLETE: Rule = Rule {
+    id: "telemetry-reader-incomplete",
+    severity: Severity::Error,
+    summary: "A reader of the Collector's own metrics without a host or a port.",
+    scenario: None,
+};
 pub(super) static READER_NAMES: Rule = Rule {
     id: "telemetry-reader-names",
     severity: Severity::Note,
@@ -26,12 +32,21 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         let said = said(
             "`service.telemetry.metrics.address` is gone",
             "the Collector refuses keys that it does not know",
-            "write `readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: 8888}}}}]`",
+            "write `readers: [{pull: {exporter: {prometheus: {host: 127.0.0.1, port: 8888, without_type_suffix: true, \
+             without_units: true, without_scope_info: true}}}}]`",
         );
         checker.report(&ADDRESS, &address.path, address.key_span(), said);
     }
     for reader in metrics.get("readers").into_iter().flat_map(|readers| readers.items()) {
         let Some(prometheus) = reader.at(&["pull", "exporter", "prometheus"]) else { continue };
+        if let Some(missing) = ["host", "port"].into_iter().find(|key| prometheus.get(key).is_none()) {
+            let said = said(
+                format!("the reader has no `{missing}`"),
+                "a reader of one's own has no default: the Collector does not start (\"must be specified\")",
+                "write `host: 127.0.0.1` and `port: 8888`",
+            );
+            checker.report(&READER_INCOMPLETE, &prometheus.path, prometheus.key_span(), said);
+        }
         let (unset, no): (Vec<&str>, Vec<&str>) = KEYS
             .into_iter()
             .filter(|key| prometheus.get(key).is_none_or(|value| value.truth() == Some(false)))

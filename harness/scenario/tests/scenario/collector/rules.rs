@@ -80,8 +80,13 @@ const CASES: &[Case] = &[
     ),
     ("component-removed", "exporters:\n", "exporters:\n  logging/a:\n", "exporters:\n  debug/a:\n"),
     ("connector-as-exporter", "exporters:\n", "exporters:\n  spanmetrics:\n", "exporters:\n  nop:\n"),
-    ("component-renamed", "exporters:\n", "exporters:\n  otlphttp/a:\n", "exporters:\n  otlp_http/a:\n"),
-    ("component-unknown", "exporters:\n", "exporters:\n  loki:\n", "exporters:\n  file:\n"),
+    (
+        "component-renamed",
+        "exporters:\n",
+        "exporters:\n  otlphttp/a: {endpoint: 'http://a:4318'}\n",
+        "exporters:\n  otlp_http/a: {endpoint: 'http://a:4318'}\n",
+    ),
+    ("component-unknown", "exporters:\n", "exporters:\n  loki:\n", "exporters:\n  file: {path: a}\n"),
     (
         "memory-limiter-missing",
         "processors: [memory_limiter]",
@@ -105,9 +110,10 @@ const CASES: &[Case] = &[
     ("memory-limiter-invalid", "limit_mib: 512, spike_limit_mib: 128", "", "limit_percentage: 80"),
     (
         "tail-no-policies",
-        "policies:\n      - {name: errors",
-        "rules:\n      - {name: errors",
-        "policies:\n      - {name: others",
+        "      - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}\n      - {name: rest, type: \
+         probabilistic, probabilistic: {sampling_percentage: 1}}\n",
+        "",
+        "      - {name: all, type: always_sample}\n",
     ),
     ("tail-policy-unnamed", "{name: rest, ", "{", "{name: x, "),
     ("tail-duplicate-policy", "name: rest", "name: errors", "name: errors2"),
@@ -177,7 +183,7 @@ const CASES: &[Case] = &[
         "span-metrics-after-sampling",
         "exporters: [otlp_grpc]",
         "exporters: [otlp_grpc, span_metrics]",
-        "exporters: [otlp_grpc, prometheus]",
+        "exporters: [otlp_grpc, otlp_grpc]",
     ),
     (
         "span-metrics-option",
@@ -197,9 +203,15 @@ const CASES: &[Case] = &[
     (
         "telemetry-reader-names",
         "{level: normal}",
-        "{readers: [{pull: {exporter: {prometheus: {port: 8888}}}}]}",
-        "{readers: [{pull: {exporter: {prometheus: {port: 8888, without_type_suffix: true, without_units: true, \
+        "{readers: [{pull: {exporter: {prometheus: {host: localhost, port: 8888}}}}]}",
+        "{readers: [{pull: {exporter: {prometheus: {host: localhost, port: 8888, without_type_suffix: true, without_units: true, \
          without_scope_info: true}}}}]}",
+    ),
+    (
+        "telemetry-reader-incomplete",
+        "{level: normal}",
+        "{readers: [{pull: {exporter: {prometheus: {host: localhost}}}}]}",
+        "{readers: [{pull: {exporter: {prometheus: {host: localhost, port: 8888}}}}]}",
     ),
     ("tls-old-form", "tls: {insecure: true}", "insecure: true", "tls: {insecure: false}"),
     ("listens-everywhere", "127.0.0.1:4317", "0.0.0.0:4317", "localhost:4317"),
