@@ -14,6 +14,7 @@ use crate::{error::CommandError, exit::Exit};
 mod assets;
 mod check;
 mod cluster;
+mod collector;
 mod live;
 mod merge;
 mod phases;
@@ -88,6 +89,9 @@ enum Command {
     /// Keep a local control plane for play.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Look at the configuration of an OpenTelemetry Collector.
+    #[command(subcommand)]
+    Collector(collector::CollectorCommand),
     /// Send a part of a scenario's load to an API server that is there already.
     Worker(worker::WorkerArgs),
     /// Join what the workers of one load left into what one worker would have left.
@@ -149,6 +153,7 @@ async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandEr
         Command::Assets(command) => assets::run(command, session).await,
         Command::Schema(args) => schema::run(&args),
         Command::Cluster(command) => cluster::run(command, session).await,
+        Command::Collector(command) => collector::run(&command, session),
         Command::Worker(args) => worker::run(args, session).await,
         Command::Merge(args) => merge::run(&args, session),
     }
