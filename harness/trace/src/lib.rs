@@ -20,6 +20,7 @@
 pub mod blame;
 pub mod capture;
 pub mod clock;
+pub mod collector;
 pub mod context;
 pub mod contract;
 pub mod ids;
