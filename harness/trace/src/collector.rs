@@ -12,12 +12,14 @@
 mod bounds;
 mod config;
 mod duration;
+mod foretell;
 mod hash;
 mod input;
 mod ottl;
 mod policy;
 mod probabilistic;
 mod regexp;
+mod replay;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -33,12 +35,14 @@ pub use config::{
     StatusCodeConfig, StringAttributeConfig, TailSamplingConfig, TraceStateConfig, UnknownErrorMode,
 };
 pub use duration::{ParseDurationError, parse_duration};
+pub use foretell::{Dependence, Foretold, Presence};
 pub use input::{BatchView, SpanView, TraceView};
 pub use ottl::Unsupported as UnsupportedCondition;
 pub use policy::{ConfigError, Place};
 pub use probabilistic::{
     AttributeSource, ProbabilisticSampler, ProbabilisticSamplerConfig, SamplerConfigError, SamplerMode,
 };
+pub use replay::{Arrival, CannotReplay, Fate, Replay};
 pub use tail::{Basis, Judgement, OrderEffect, PolicyVotes, TailSampler, UnsupportedPolicy};
 pub use threshold::{Randomness, Threshold};
 pub use votes::{Decision, Decisions, Vote, Votes};

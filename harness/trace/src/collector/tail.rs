@@ -117,7 +117,8 @@ impl TailSampler {
     /// `makeDecision`).
     ///
     /// The policies of type `drop` are asked first, and the first that matches ends it. Of all others, one that
-    /// samples is enough, and errors count for nothing. Sizes, times and caches have no part in it.
+    /// samples is enough, and errors count for nothing. Sizes, times and caches have no part in it; for those
+    /// see [`Self::replay`] and [`Self::foretell`].
     pub fn judge(&self, trace: &TraceView<'_>) -> Judgement {
         let mut decisions = Decisions::NONE;
         let mut asked = Vec::new();
@@ -161,6 +162,35 @@ impl TailSampler {
             decisions = decisions.with(Decision::NotSampled);
         }
         Judgement { basis: basis.of(decisions), decisions, votes: asked, recorded: recorded.name() }
+    }
+
+    /// What is decided when one batch arrives under `span-ingest` (`makeDecisionOnSpanIngest`): `None` is put off.
+    ///
+    /// Upstream never samples anything once there is a policy of type `drop`: it may still match.
+    pub(super) fn judge_batch(&self, trace: &TraceView<'_>) -> Option<Decisions> {
+        let (drops, others) = self.policies.split_at(self.drops);
+        let mut possible = Decisions::NONE;
+        for drop in drops {
+            let votes = drop.policy.votes(trace);
+            if votes.may_be(Vote::Dropped) {
+                possible = possible.with(Decision::Dropped);
+            }
+            if votes.must_be(Vote::Dropped) {
+                return Some(possible);
+            }
+        }
+        if drops.is_empty() {
+            for other in others {
+                let votes = other.policy.votes(trace);
+                if votes.may_be(Vote::Sampled) {
+                    possible = possible.with(Decision::Sampled);
+                }
+                if votes.must_be(Vote::Sampled) {
+                    return Some(possible);
+                }
+            }
+        }
+        (possible != Decisions::NONE).then_some(possible.with(Decision::NotSampled))
     }
 
     /// Whether every trace is decided on by its spans alone.

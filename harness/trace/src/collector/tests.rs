@@ -8,6 +8,7 @@ use super::*;
 use crate::{Event, Kind, Span, SpanId, Status, TraceId, UnixNanos, span::Attributes};
 
 mod policies;
+mod replays;
 mod sampler;
 
 /// The fixture in this text.
