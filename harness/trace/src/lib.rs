@@ -8,7 +8,7 @@
 //! which picks spans, [`Phases`], which says where the time of a request went, and [`waterfall`], which draws
 //! a trace. [`blame()`] compares the phases of requests that a fault touched with those of others.
 //! [`RatioSampler`] foretells which traces are sampled, [`sampling`] judges those that were, and [`stats`] has the
-//! intervals of all estimates.
+//! intervals of all estimates. [`collector`] foretells what a Collector behind the server keeps.
 //!
 //! ```
 //! use spangate_trace::{SpanId, TraceContext, TraceId};

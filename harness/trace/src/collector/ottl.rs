@@ -86,3 +86,60 @@ impl Filter {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(condition: &str, of_event: bool) -> Result<Condition, Unsupported> {
+        Condition::parse(condition, of_event)
+    }
+
+    #[test]
+    fn what_is_in_the_table_is_taken() {
+        for condition in [
+            r#"attributes["k"] == "a" and not (span.name != "b" or kind == SPAN_KIND_SERVER)"#,
+            "(end_time_unix_nano - start_time_unix_nano) > 5",
+            r#"((name)) == "a""#,
+            r#"end_time - start_time >= Duration("1.5s")"#,
+            r#"IsMatch(resource.attributes["k"], "^a") or IsRootSpan() or true"#,
+            r#"trace_state["a"] == nil and scope.name == "s" and -1.5 < attributes["k"]"#,
+        ] {
+            assert!(parse(condition, false).is_ok(), "{condition}");
+        }
+        assert!(parse(r#"name == "exception" and spanevent.attributes["k"] == nil"#, true).is_ok());
+    }
+
+    #[test]
+    fn everything_else_is_said_to_be_unsupported() {
+        for condition in [
+            "",
+            "name",
+            r#"name = "a""#,
+            r#"name == "a" and"#,
+            r#"name == "a" name"#,
+            r#"name == "a"#,
+            r#"name == "\x41""#,
+            "duration > 5",
+            "Len(name) > 5",
+            r#"attributes["a"]["b"] == 1"#,
+            "attributes == nil",
+            "attributes[0] == 1",
+            "1 + 1 == 2",
+            "kind + 1 == 2",
+            "end_time - start_time - start_time == 2",
+            "end_time - kind == 2",
+            "0x41 == 1",
+            "99999999999999999999 == 1",
+            "IsMatch(name, name)",
+            r#"IsMatch(name, "(")"#,
+            r#"spanevent.name == "a""#,
+            "not not true",
+        ] {
+            assert!(parse(condition, false).is_err(), "{condition}");
+        }
+        assert!(parse("IsRootSpan()", true).is_err());
+        let error = parse("Len(name) > 5", false).unwrap_err();
+        assert_eq!(error.to_string(), r#"OTTL condition "Len(name) > 5": the path Len is not known"#);
+    }
+}
