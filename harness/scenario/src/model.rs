@@ -11,6 +11,7 @@ pub mod expect;
 pub mod fault;
 pub mod load;
 pub mod matches;
+pub mod traffic;
 
 pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
 pub use expect::{
@@ -31,6 +32,7 @@ pub use load::{
     WatchListOperation, WatchMode, WatchOperation, Watchers, Weight,
 };
 pub use matches::{AttributeMatch, TextMatch};
+pub use traffic::{LateSpans, RootSpan, Traffic, TrafficClass};
 
 /// A scenario: what to start, what to break, what to send, and what must then be true.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

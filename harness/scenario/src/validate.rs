@@ -20,11 +20,13 @@ mod load;
 mod names;
 mod selector;
 mod spans;
+mod traffic;
 mod webhook;
 mod writes;
 
 pub use etcd::ETCD_RPCS;
 pub use expect::VERBS;
+pub use traffic::validate_traffic;
 
 /// Something in a scenario that has the right form but cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
