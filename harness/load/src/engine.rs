@@ -22,7 +22,7 @@ mod senders;
 mod source;
 mod summary;
 mod thread;
-mod timer;
+pub(crate) mod timer;
 mod users;
 mod watchdog;
 mod worker;

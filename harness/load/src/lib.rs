@@ -37,6 +37,7 @@ pub mod request;
 pub mod schedule;
 mod seed;
 pub mod setting;
+pub mod synthetic;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -33,6 +33,12 @@ pub(crate) enum Purpose {
     Sizes = 8,
     /// What the users of a closed loop do.
     Users = 9,
+    /// Trace and span ids of synthetic traces.
+    SyntheticIds = 10,
+    /// Classes, templates and late spans of synthetic traces.
+    Synthetic = 11,
+    /// Gaps between synthetic traces.
+    SyntheticGaps = 12,
 }
 
 /// The 99th percentile of the standard normal distribution.

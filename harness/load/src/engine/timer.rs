@@ -16,12 +16,12 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 /// A timer of the runtime that it was made on.
 #[derive(Debug)]
-pub(super) struct Timer(AsyncFd<OwnedFd>);
+pub(crate) struct Timer(AsyncFd<OwnedFd>);
 
 // === impl Timer ===
 
 impl Timer {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         #[expect(
@@ -33,7 +33,7 @@ impl Timer {
     }
 
     /// Waits until `at`. A time that has passed is no wait.
-    pub(super) async fn until(&self, at: Instant) {
+    pub(crate) async fn until(&self, at: Instant) {
         loop {
             let left = at.saturating_duration_since(Instant::now());
             if left.is_zero() {
