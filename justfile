@@ -60,6 +60,10 @@ bench-proxy *ARGS:
 bench-load *ARGS:
     cargo bench -p spangate-benches --bench load -- "$@"
 
+# Synthetic traces: spans per CPU second of the sender, and how late it is at a fixed rate.
+bench-synthetic *ARGS:
+    cargo bench -p spangate-benches --bench synthetic -- "$@"
+
 # The API documentation.
 docs:
     cargo doc --workspace --no-deps --open
