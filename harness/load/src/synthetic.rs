@@ -129,10 +129,10 @@ impl Synthetic {
     }
 
     /// Every trace of a capture once, with new ids: in the order and with the gaps in which their roots began, which
-    /// `speed` divides. Durations stay as they were.
-    pub fn replay(templates: Arc<Templates>, seed: u64, speed: f64) -> Self {
+    /// `times_as_fast` divides. Durations stay as they were.
+    pub fn replay(templates: Arc<Templates>, seed: u64, times_as_fast: f64) -> Self {
         let first = templates.iter().map(Template::recorded).min().unwrap_or_default();
-        let gap = |template: &Template| template.recorded().since(first).as_secs_f64() / speed;
+        let gap = |template: &Template| template.recorded().since(first).as_secs_f64() / times_as_fast;
         let mut order: Vec<_> = (templates.iter().enumerate())
             .map(|(index, template)| {
                 (index, Duration::try_from_secs_f64(gap(template)).unwrap_or(Duration::ZERO))

@@ -34,10 +34,9 @@ impl Stretch {
     #[expect(clippy::cast_possible_truncation, reason = "times of traces are far below 2^53 nanoseconds")]
     pub(super) fn apply(self, time: i64) -> i64 {
         match self {
-            Self::None => time,
             Self::Scale(factor) => (time as f64 * factor).round() as i64,
             Self::Wait(idle, by) if time > idle => (time + by).max(idle),
-            Self::Wait(..) => time,
+            Self::None | Self::Wait(..) => time,
         }
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct SpanTemplate {
 
 impl Template {
     /// The trace that is made of `spans`, each with the index of its resource and scope.
-    pub(super) fn new(spans: Vec<(usize, Span)>) -> Result<Self, TemplateError> {
+    pub(super) fn new(spans: &[(usize, Span)]) -> Result<Self, TemplateError> {
         let trace_id = spans.first().and_then(|(_, span)| TraceId::from_slice(&span.trace_id));
         let trace_id = trace_id.ok_or(TemplateError::Empty)?;
         let mut ids: HashMap<&[u8], usize> = HashMap::new();
@@ -67,12 +67,12 @@ impl Template {
             ids.insert(&span.span_id, index);
         }
         let is_top = |span: &Span| !ids.contains_key(span.parent_span_id.as_slice());
-        let root = choose_root(&spans, is_top).ok_or(TemplateError::NoRoot { trace_id })?;
+        let root = choose_root(spans, is_top).ok_or(TemplateError::NoRoot { trace_id })?;
         let kind = i32::from(SpanKind::Server as u8);
         let server = spans.iter().position(|(_, span)| span.kind == kind).unwrap_or(root);
         let start = spans[root].1.start_time_unix_nano;
         let duration = since(spans[root].1.end_time_unix_nano, start).max(0);
-        let idle = idle_from(&spans, start, duration);
+        let idle = idle_from(spans, start, duration);
 
         let mut all = ids.clone();
         for (_, span) in spans.iter().filter(|(_, span)| !span.parent_span_id.is_empty()) {

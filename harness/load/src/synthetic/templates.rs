@@ -1,7 +1,7 @@
 //! Recorded traces: those that are built in, and those of any capture.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, LazyLock},
 };
 
@@ -17,7 +17,7 @@ use super::template::Template;
 /// Those of a capture keep their resources, scopes, names, attributes, events and links as they are.
 #[derive(Debug, Clone, Default)]
 pub struct Templates {
-    templates: Vec<Template>,
+    all: Vec<Template>,
     /// `ResourceSpans` without spans, encoded.
     resources: Vec<Vec<u8>>,
     /// `ScopeSpans` without spans, encoded, each with the index of its resource. Those of one resource are not
@@ -91,10 +91,10 @@ impl Templates {
     pub fn built_in() -> Arc<Self> {
         static TEMPLATES: LazyLock<Arc<Templates>> = LazyLock::new(|| {
             let all = Templates::from_lines(BUILT_IN.iter().flat_map(|text| text.lines()));
-            let mut all = all.expect("the traces that are built in can be read");
+            let mut built_in = all.expect("the traces that are built in can be read");
             let named = |(template, name): (Template, &&str)| template.named(name);
-            all.templates = all.templates.into_iter().zip(&Traffic::TEMPLATES).map(named).collect();
-            Arc::new(all)
+            built_in.all = built_in.all.into_iter().zip(&Traffic::TEMPLATES).map(named).collect();
+            Arc::new(built_in)
         });
         Arc::clone(&TEMPLATES)
     }
@@ -124,7 +124,7 @@ impl Templates {
         let (mut templates, mut seen) = (Self::default(), Seen::default());
         let mut traces: Vec<Vec<(usize, Span)>> = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
-        let mut spans = HashMap::new();
+        let mut spans = HashSet::new();
         for ResourceSpans { resource, scope_spans, schema_url } in exports {
             let head = ResourceSpans { resource, scope_spans: Vec::new(), schema_url }.encode_to_vec();
             for ScopeSpans { scope, spans: of_scope, schema_url } in scope_spans {
@@ -134,7 +134,7 @@ impl Templates {
                     if !has_valid_ids(&span) {
                         return Err(TemplateError::Ids { name: span.name });
                     }
-                    if spans.insert((span.trace_id.clone(), span.span_id.clone()), ()).is_some() {
+                    if !spans.insert((span.trace_id.clone(), span.span_id.clone())) {
                         continue;
                     }
                     match places.entry(span.trace_id.clone()) {
@@ -147,17 +147,17 @@ impl Templates {
                 }
             }
         }
-        templates.templates = traces.into_iter().map(Template::new).collect::<Result<_, _>>()?;
-        if templates.templates.is_empty() { Err(TemplateError::Empty) } else { Ok(templates) }
+        templates.all = traces.iter().map(|spans| Template::new(spans)).collect::<Result<_, _>>()?;
+        if templates.all.is_empty() { Err(TemplateError::Empty) } else { Ok(templates) }
     }
 
     /// Each of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Template> {
-        self.templates.iter()
+        self.all.iter()
     }
 
     pub(super) fn get(&self, index: usize) -> &Template {
-        &self.templates[index]
+        &self.all[index]
     }
 
     pub(super) fn resources(&self) -> &[Vec<u8>] {

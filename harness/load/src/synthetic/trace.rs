@@ -80,12 +80,12 @@ impl SyntheticTrace {
         let root_duration = fate.duration.unwrap_or_else(|| template.duration());
         let stretch = template.stretch(root_duration);
         let is_sent = |span: &usize| fate.has_root || *span != template.root();
-        let send = |span| {
+        let planned = |span| {
             // A span that ends before its root begins, by clocks that do not agree, is sent when the root begins.
             let end = template.span(span, fate.failed).end(stretch).max(0).unsigned_abs();
             SpanSend { at: at + Duration::from_nanos(end), span }
         };
-        let mut sends: Vec<_> = (0..template.spans()).filter(is_sent).map(send).collect();
+        let mut sends: Vec<_> = (0..template.spans()).filter(is_sent).map(planned).collect();
         sends.sort_by_key(|send| send.at);
         Self {
             number,

@@ -68,8 +68,8 @@ fn check(traffic: &Traffic, at: &Path, findings: &mut Findings) {
 fn classes(classes: &[TrafficClass], list: &Path, findings: &mut Findings) {
     let sum: f64 = classes.iter().map(|class| class.share.get()).sum();
     if (sum - 1.0).abs() > ROUNDING {
-        // More than all of them is no ratio, but is shown like one.
-        let sum = Ratio::new_unchecked(sum);
+        // More than all of them is no ratio, but is shown like one, without what adding has left behind.
+        let sum = Ratio::new_unchecked((sum * 1e6).round() / 1e6);
         findings.add(list, format!("the shares of all classes are {sum}, not 100%"));
     }
     let mut seen = HashSet::new();
