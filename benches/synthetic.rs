@@ -115,7 +115,7 @@ fn send() -> Result<(), Failure> {
     Ok(())
 }
 
-/// How late requests are at a rate that takes about half of a core.
+/// How late requests are at a fixed rate.
 fn lag() -> Result<(), Failure> {
     const RATE: f64 = 5_000.0;
     let seconds: u64 = match env::var("SPANGATE_BENCH_SECONDS") {

@@ -189,7 +189,8 @@ impl<I: Iterator<Item = SyntheticTrace>> Run<'_, I> {
                 if under_way.len() >= limit {
                     self.wait_for_room(&mut under_way).await;
                 }
-                let due = if self.batch.spans() >= most { self.newest } else { self.flush_at() };
+                let is_whole = self.batch.spans() >= most || next.is_none();
+                let due = if is_whole { self.newest } else { self.flush_at() };
                 under_way.push(self.dispatch(due));
                 continue;
             }
