@@ -48,6 +48,7 @@ mod message;
 mod pump;
 mod relay;
 mod rules;
+mod socket;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,7 @@
 //! One connection of a client and its connection to etcd.
 //!
 //! Both connections and all their calls live in one task: a frame goes from one socket to the other without
-//! waking another task, and often within one poll.
+//! waking another task, and often within one poll. What a round has for a socket is written at its end.
 
 use std::{
     future::poll_fn,
@@ -17,7 +17,12 @@ use futures::{Stream, stream::FuturesUnordered};
 use h2::{client, server};
 use tokio::net::TcpStream;
 
-use super::{bell::Rounds, call::carry, rules::Rules};
+use super::{
+    bell::Rounds,
+    call::carry,
+    rules::Rules,
+    socket::{Socket, Writer},
+};
 
 /// What one stream may have in flight, in bytes: some pages of a list.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -47,7 +52,7 @@ pub(crate) enum RelayError {
 /// The side of etcd.
 struct Upstream {
     /// `None` once it is closed.
-    connection: Option<client::Connection<TcpStream, Bytes>>,
+    connection: Option<(client::Connection<Socket, Bytes>, Writer)>,
     requests: client::SendRequest<Bytes>,
     /// Whether it still takes calls.
     open: bool,
@@ -60,7 +65,9 @@ pub(crate) async fn relay(
     rules: Arc<Rules>,
 ) -> Result<(), RelayError> {
     let mut upstream = Upstream::connect(upstream).await?;
-    let mut downstream = match server_builder().handshake::<_, Bytes>(downstream).await {
+    let socket = Socket::new(downstream);
+    let to_client = socket.writer();
+    let mut downstream = match server_builder().handshake::<_, Bytes>(socket).await {
         Ok(downstream) => downstream,
         Err(error) => {
             tracing::debug!(%error, "a client of etcd did not speak HTTP/2");
@@ -69,6 +76,7 @@ pub(crate) async fn relay(
     };
     let mut calls = FuturesUnordered::new();
     let rounds = Rounds::new();
+    to_client.gather();
     poll_fn(|cx| {
         rounds.poll(cx, |cx| {
             // In the order in which frames travel: responses first, then requests.
@@ -88,6 +96,9 @@ pub(crate) async fn relay(
                 }
             }
             drive(&mut calls, cx);
+            // The caller waits; etcd may be told of its pings and windows after that.
+            to_client.end_round(cx);
+            upstream.end_round(cx);
             Poll::Pending
         })
     })
@@ -132,13 +143,16 @@ impl Upstream {
     async fn connect(addr: SocketAddr) -> Result<Self, RelayError> {
         let stream = TcpStream::connect(addr).await.map_err(RelayError::Connect)?;
         stream.set_nodelay(true).map_err(RelayError::Connect)?;
-        let (requests, connection) = client_builder().handshake(stream).await.map_err(RelayError::Etcd)?;
-        Ok(Self { connection: Some(connection), requests, open: true })
+        let socket = Socket::new(stream);
+        let writer = socket.writer();
+        let (requests, connection) = client_builder().handshake(socket).await.map_err(RelayError::Etcd)?;
+        writer.gather();
+        Ok(Self { connection: Some((connection, writer)), requests, open: true })
     }
 
     /// Reads and writes frames. When etcd takes no more calls, or is gone, the client is told.
-    fn poll(&mut self, cx: &mut Context<'_>, downstream: &mut server::Connection<TcpStream, Bytes>) {
-        let Some(connection) = &mut self.connection else { return };
+    fn poll(&mut self, cx: &mut Context<'_>, downstream: &mut server::Connection<Socket, Bytes>) {
+        let Some((connection, _)) = &mut self.connection else { return };
         if let Poll::Ready(result) = Pin::new(connection).poll(cx) {
             if let Err(error) = result {
                 tracing::debug!(%error, "the connection to etcd broke");
@@ -148,6 +162,13 @@ impl Upstream {
         if self.open && matches!(self.requests.poll_ready(cx), Poll::Ready(Err(_))) {
             self.open = false;
             downstream.graceful_shutdown();
+        }
+    }
+
+    /// Writes what this round had for etcd.
+    fn end_round(&self, cx: &mut Context<'_>) {
+        if let Some((_, writer)) = &self.connection {
+            writer.end_round(cx);
         }
     }
 }
