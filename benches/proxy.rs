@@ -1,11 +1,12 @@
 //! The etcd proxy against a direct connection, both to a real etcd.
 //!
-//! One client calls directly and through proxies in turns, so that whatever else the machine does meets all
-//! alike. The proxies run on threads of their own, as in a run: no task of the client wakes one of theirs but
-//! through a socket. A proxy without faults shows what carrying costs; one with armed faults for the same
-//! RPCs but other keys shows what looking costs. etcd syncs nothing to disk, so that puts do not measure it.
+//! One client calls directly and through proxies in turns, each in an order of its own, so that whatever else
+//! the machine does meets all alike. Each proxy runs on a thread of its own, as in a run: no task of the
+//! client wakes one of its but through a socket. A proxy without faults shows what carrying costs; one with
+//! armed faults for the same RPCs but other keys shows what looking costs. etcd syncs nothing to disk, so
+//! that puts do not measure it.
 //!
-//! A bare TCP relay, on threads like the proxies', shows what it costs on this machine that anything stands
+//! A bare TCP relay, on a thread like a proxy's, shows what it costs on this machine that anything stands
 //! between: a proxy that understands what it carries cannot cost less. So each proxy is compared with it too.
 //!
 //! Client, proxies and etcd share the machine. Where all its cores are busy, the CPU time that a proxied call
@@ -17,12 +18,14 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    pin::pin,
     process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::future::{self, try_join_all};
 use prost::Message;
 use spangate_benches::{
     CpuWatch, Figure, Table, Target,
@@ -36,13 +39,15 @@ use spangate_scenario::{
     model::{BatchProcessor, Delay, EtcdFault, HeldSide},
     units::{self, Ratio},
 };
-use spangate_trace::Clock;
+use spangate_trace::{Clock, stats::SplitMix64};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
-    sync::mpsc::{self, UnboundedReceiver},
-    task::JoinHandle,
+    sync::{
+        mpsc::{self, UnboundedReceiver},
+        oneshot,
+    },
 };
 
 /// Calls one after the other, over each path.
@@ -83,10 +88,10 @@ struct Servers {
     _dir: tempfile::TempDir,
 }
 
-/// Carries the bytes of every connection as they come. Takes no more connections once it is dropped.
+/// Carries the bytes of every connection as they come, on a thread of its own, until it is dropped.
 struct TcpRelay {
     addr: SocketAddr,
-    accepting: JoinHandle<()>,
+    _stop: oneshot::Sender<()>,
 }
 
 /// A way to etcd, and what is called on it.
@@ -94,6 +99,12 @@ struct Way {
     client: Client,
     method: Method,
 }
+
+/// The order of the ways, another one for each turn, from a fixed seed.
+///
+/// What a call leaves to be done, at the proxy and at etcd, is done while the next one is measured. In a
+/// fixed order, or one that only rotates, the same way would pay for the same other one each time.
+struct Order(SplitMix64);
 
 /// What is called.
 struct Call {
@@ -142,11 +153,10 @@ fn calls() -> [Call; 2] {
 async fn latency(call: &Call, servers: &Servers) -> Result<(), Failure> {
     let mut table = Table::begin(&format!("{} of 2 KiB, one call after the other, in turns", call.name))?;
     let ways = servers.ways(call).await?;
+    let mut order = Order::new();
     let mut micros: [Vec<f64>; WAYS.len()] = Default::default();
     for turn in 0..WARM_UP + CALLS {
-        // Each way is as often behind each other way.
-        for way in 0..ways.len() {
-            let way = (way + turn) % ways.len();
+        for way in order.draw() {
             let began = Instant::now();
             ways[way].call(call).await?;
             if turn >= WARM_UP {
@@ -175,10 +185,10 @@ async fn throughput(call: &Call, servers: &Servers) -> Result<(), Failure> {
         format!("{} of 2 KiB, {STREAMS} streams on one connection, in turns of {WINDOW:?}", call.name);
     let mut table = Table::begin(&title)?;
     let ways = servers.ways(call).await?;
+    let mut order = Order::new();
     let (mut rates, mut costs): ([Vec<f64>; WAYS.len()], [Vec<f64>; WAYS.len()]) = Default::default();
     for turn in 0..=WINDOWS {
-        for way in 0..ways.len() {
-            let way = (way + turn) % ways.len();
+        for way in order.draw() {
             let (rate, cost) = ways[way].saturate(call).await?;
             // The first turn warms up.
             if turn > 0 {
@@ -205,6 +215,23 @@ async fn throughput(call: &Call, servers: &Servers) -> Result<(), Failure> {
         table.row(&Figure::median(format!("CPU of {name}, a call"), "us", costs))?;
     }
     Ok(())
+}
+
+// === impl Order ===
+
+impl Order {
+    fn new() -> Self {
+        Self(SplitMix64::new(7))
+    }
+
+    /// The order of the next turn: each is as likely as each other (Fisher and Yates).
+    fn draw(&mut self) -> [usize; WAYS.len()] {
+        let mut order = std::array::from_fn(|way| way);
+        for end in (1..order.len()).rev() {
+            order.swap(end, self.0.below(end + 1));
+        }
+        order
+    }
 }
 
 // === impl Servers ===
@@ -245,7 +272,7 @@ impl Servers {
         for proxy in &proxies {
             proxy.arm(clock.now());
         }
-        let relay = TcpRelay::start(etcd.address()).await?;
+        let relay = TcpRelay::start(etcd.address())?;
         Ok(Self { etcd, relay, proxies, ledger, _dir: dir })
     }
 
@@ -279,22 +306,26 @@ fn faults() -> Vec<EtcdFault> {
 // === impl TcpRelay ===
 
 impl TcpRelay {
-    async fn start(upstream: SocketAddr) -> Result<Self, Failure> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    fn start(upstream: SocketAddr) -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let accepting = tokio::spawn(async move {
+        let listener = {
+            let _there = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let accepting = async move {
             while let Ok((downstream, _)) = listener.accept().await {
                 // When it breaks, the calls on it fail, and the bench with them.
                 tokio::spawn(async move { drop(relay(downstream, upstream).await) });
             }
-        });
-        Ok(Self { addr, accepting })
-    }
-}
-
-impl Drop for TcpRelay {
-    fn drop(&mut self) {
-        self.accepting.abort();
+        };
+        let (stop, stopped) = oneshot::channel();
+        thread::Builder::new()
+            .name("bench-relay".to_owned())
+            .spawn(move || drop(runtime.block_on(future::select(pin!(accepting), stopped))))?;
+        Ok(Self { addr, _stop: stop })
     }
 }
 
