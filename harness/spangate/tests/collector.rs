@@ -56,7 +56,7 @@ fn options_and_standard_input_count() {
     };
     assert_eq!(tail().output().unwrap().status.code(), Some(0));
     let output = tail().args(["--traces-per-second", "1000"]).output().unwrap();
-    assert!(stdout(&output).contains("num_traces: 134000"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("num_traces: 22000"), "{}", stdout(&output));
     let output = tail().args(["--head-sampling-rate-per-million", "100000"]).output().unwrap();
     assert!(stdout(&output).contains("is 0.1% of all"), "{}", stdout(&output));
 

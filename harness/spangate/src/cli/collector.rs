@@ -36,7 +36,7 @@ pub(super) struct CheckArgs {
     /// New traces in a second; by default what `expected_new_traces_per_sec` says.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     traces_per_second: Option<f64>,
-    /// How long the longest request takes; by default 60s, the API server's request timeout.
+    /// How long the longest request takes; by default 1s, Kubernetes' objective for most calls.
     #[arg(long, value_name = "DURATION")]
     longest_request: Option<units::Duration>,
     /// How long the API server keeps spans before it sends them; by default 5s.
