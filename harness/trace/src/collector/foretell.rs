@@ -1,9 +1,9 @@
 //! What becomes of traces when nobody knows at which fraction of a second the ticks fall.
 //!
 //! A decision falls within one second: N to N + 1 seconds after the first span, or earlier by a root. What arrived
-//! before that second is looked at, what arrives after it is late, and what arrives within it may be either. So there
-//! are a few sets of spans that the decision may have looked at, each the one before and one arrival more; where all
-//! of them come to the same, the ticks do not matter.
+//! before that second is looked at, what arrives after it is late, and what arrives within it may be either. And of two
+//! arrivals that overlap nobody knows which was first. So there are a few sequences of arrivals that the decision may
+//! have looked at; where all of them come to the same, neither ticks nor order matter.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -19,6 +19,9 @@ use super::{
     votes::{Decision, Decisions},
 };
 use crate::{TraceId, UnixNanos};
+
+/// Sequences of arrivals that are looked at for one trace; where there are more, anything may come of it.
+const MOST_HISTORIES: usize = 1_000;
 
 /// What becomes of one trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub enum Presence {
 pub enum Dependence {
     /// On what arrived and when, and on nothing else: it is exact.
     Arrivals,
+    /// On which of two arrivals was first, whose times overlap.
+    Order,
     /// On when the ticks fall, too.
     Ticks,
     /// On sizes that are not known, held against `maximum_trace_size_bytes`.
@@ -79,7 +84,7 @@ struct Story<'x, 'a> {
 impl TailSampler {
     /// What becomes of each trace of `arrivals`, by id, whenever the ticks fall.
     ///
-    /// `slack` is how far the times of arrivals may be off, and ticks late. With `stop`, the Collector is shut down then;
+    /// `slack` is how late ticks may be, and how far the times of arrivals may be off beyond what they say. With `stop`, the Collector is shut down then;
     /// without, it runs until all is decided. With `block_on_overflow` a trace that finds memory full arrives later
     /// than it says, so that every trace which may is said to depend on memory.
     pub fn foretell(
@@ -112,7 +117,8 @@ impl TailSampler {
     ///
     /// The oldest goes first, so that takes `num_traces` others that arrive between its first span and its decision.
     fn crowded(&self, arrivals: &[Arrival<'_>], slack: Duration) -> HashSet<TraceId> {
-        let window = Duration::from_secs(self.wait() + 1) + slack + slack;
+        let unknown = arrivals.iter().map(|arrival| arrival.by.since(arrival.at)).max().unwrap_or_default();
+        let window = Duration::from_secs(self.wait() + 1) + 2 * (slack + unknown);
         let room = self.per_shard(self.config().num_traces);
         let mut crowded = HashSet::new();
         for number in 0..self.config().num_shards.max(1) {
@@ -180,9 +186,9 @@ impl Story<'_, '_> {
         remembered: bool,
     ) -> Foretold {
         let config = self.sampler.config();
-        let due = self.due();
+        let (due, at_last) = self.due();
         let earliest = UnixNanos(due.0.saturating_sub(nanos(slack)));
-        let latest = due + Duration::from_secs(1) + slack;
+        let latest = at_last + Duration::from_secs(1) + slack;
         let mut decided = (earliest, latest);
         let mut given_up = Decisions::NONE;
         if let Some(stop) = stop {
@@ -194,7 +200,7 @@ impl Story<'_, '_> {
             decided = (earliest.min(stop), latest.min(stop));
         }
         let presence = |arrival: &Arrival<'_>| {
-            if arrival.at <= decided.0 {
+            if arrival.by <= decided.0 {
                 Presence::InTime
             } else if arrival.at > decided.1 {
                 Presence::Late
@@ -204,19 +210,23 @@ impl Story<'_, '_> {
         };
         let arrivals: Vec<(usize, Presence)> =
             self.arrivals.iter().map(|(index, arrival)| (*index, presence(arrival))).collect();
-        // The first one is there whatever the clocks say.
-        let certain = arrivals.iter().filter(|(_, presence)| *presence == Presence::InTime).count().max(1);
-        let possible = arrivals.iter().filter(|(_, presence)| *presence != Presence::Late).count().max(1);
         let (mut decisions, mut depends) = (given_up, Dependence::Arrivals);
         if stop.is_none_or(|stop| given_up == Decisions::NONE || stop + slack >= earliest) {
+            let presence: Vec<Presence> = arrivals.iter().map(|(_, presence)| *presence).collect();
+            let histories = self.histories(&presence);
             let mut single = Decisions::NONE;
-            for seen in certain..=possible {
+            for seen in histories.iter().flatten() {
                 let (judged, why) = self.judge(seen);
                 (single, depends) = (single.or(judged), depends.max(why));
             }
+            if histories.is_none() {
+                single =
+                    Decisions::only(Decision::Sampled).with(Decision::NotSampled).with(Decision::Dropped);
+            }
             decisions = decisions.or(single);
             if decisions.certain().is_none() {
-                depends = depends.max(Dependence::Ticks);
+                let by_order = given_up == Decisions::NONE && !presence.contains(&Presence::Uncertain);
+                depends = depends.max(if by_order { Dependence::Order } else { Dependence::Ticks });
             }
         }
         if crowded {
@@ -235,40 +245,93 @@ impl Story<'_, '_> {
         Foretold { id: self.id, decisions, decided, arrivals, remembered: remembered && kept, depends }
     }
 
-    /// The earliest time of the tick that decides: one second at most before it.
-    fn due(&self) -> UnixNanos {
-        let first = self.arrivals[0].1.at + Duration::from_secs(self.sampler.wait());
+    /// Between which times the tick that decides is due: it comes within a second after that.
+    fn due(&self) -> (UnixNanos, UnixNanos) {
+        let within = |arrivals: &mut dyn Iterator<Item = &Arrival<'_>>, wait: u64| {
+            let wait = Duration::from_secs(wait);
+            let both = arrivals.map(|arrival| (arrival.at + wait, arrival.by + wait));
+            both.reduce(|first, other| (first.0.min(other.0), first.1.min(other.1)))
+        };
+        let arrivals = || self.arrivals.iter().map(|(_, arrival)| *arrival);
+        let first = within(&mut arrivals(), self.sampler.wait()).unwrap_or_default();
         let Some(wait) = self.sampler.wait_after_root() else { return first };
         // A root that is later than the decision cannot be waited for less long than that.
-        let roots = self
-            .arrivals
-            .iter()
-            .filter(|(_, arrival)| arrival.batch.spans.iter().any(|v| v.span.parent.is_none()));
-        roots.map(|(_, root)| root.at + Duration::from_secs(wait)).min().map_or(first, |root| root.min(first))
+        let has_root = |arrival: &&Arrival<'_>| arrival.batch.spans.iter().any(|v| v.span.parent.is_none());
+        within(&mut arrivals().filter(has_root), wait)
+            .map_or(first, |root| (root.0.min(first.0), root.1.min(first.1)))
     }
 
-    /// What is decided once so many arrivals are there.
-    fn judge(&self, seen: usize) -> (Decisions, Dependence) {
+    /// The sequences of arrivals that the decision may have looked at, by their places in the story; nothing where there
+    /// are too many.
+    fn histories(&self, presence: &[Presence]) -> Option<Vec<Vec<usize>>> {
+        let in_time = |place: &usize| presence[*place] == Presence::InTime;
+        let places = || 0..self.arrivals.len();
+        // The first one is there whatever the clocks say.
+        let open: Vec<usize> =
+            places().filter(|place| presence[*place] != Presence::Late || *place == 0).collect();
+        let mut found = Vec::new();
+        let mut seen: HashSet<Vec<usize>> = HashSet::new();
+        let mut next = vec![if self.is_ordered() { Vec::new() } else { places().filter(in_time).collect() }];
+        while let Some(history) = next.pop() {
+            if seen.len() > MOST_HISTORIES {
+                return None;
+            }
+            // Where order does not matter, one sequence of each set is enough.
+            let mut key = history.clone();
+            if !self.is_ordered() {
+                key.sort_unstable();
+            }
+            if !seen.insert(key) {
+                continue;
+            }
+            let missing: Vec<usize> = open.iter().copied().filter(|place| !history.contains(place)).collect();
+            let may_follow = |place: &usize| !missing.iter().any(|other| self.precedes(*other, *place));
+            next.extend(missing.iter().copied().filter(may_follow).map(|place| {
+                let mut longer = history.clone();
+                longer.push(place);
+                longer
+            }));
+            if !history.is_empty() && !missing.iter().any(in_time) {
+                found.push(if self.is_ordered() { history } else { sorted(history) });
+            }
+        }
+        Some(found)
+    }
+
+    /// Whether one arrival came before another for certain.
+    fn precedes(&self, one: usize, other: usize) -> bool {
+        let (first, then) = (self.arrivals[one].1, self.arrivals[other].1);
+        one < other && (first.by <= then.at || (first.at, first.by) == (then.at, then.by))
+    }
+
+    /// Whether the order of arrivals has a say.
+    fn is_ordered(&self) -> bool {
+        self.sampler.config().sampling_strategy == SamplingStrategy::SpanIngest
+            || self.sampler.looks_at_the_order()
+    }
+
+    /// What is decided once these arrivals are there, in this order.
+    fn judge(&self, seen: &[usize]) -> (Decisions, Dependence) {
         let config = self.sampler.config();
-        let seen = &self.arrivals[..seen];
+        let seen: Vec<&Arrival<'_>> = seen.iter().map(|place| self.arrivals[*place].1).collect();
         let mut maybe_too_large = Decisions::NONE;
         let mut depends = Dependence::Arrivals;
         let limit = config.maximum_trace_size_bytes;
         // `span-ingest` may have sampled it before it was too large, so that the limit is looked at there, each time.
         let by_batch = config.sampling_strategy == SamplingStrategy::SpanIngest;
         if limit > 0 && !by_batch {
-            let known: u64 = seen.iter().filter_map(|(_, arrival)| arrival.batch.bytes).sum();
+            let known: u64 = seen.iter().filter_map(|arrival| arrival.batch.bytes).sum();
             if known > limit {
                 return (Decision::NotSampled.into(), Dependence::Arrivals);
             }
-            if seen.iter().any(|(_, arrival)| arrival.batch.bytes.is_none()) {
+            if seen.iter().any(|arrival| arrival.batch.bytes.is_none()) {
                 (maybe_too_large, depends) = (Decision::NotSampled.into(), Dependence::Sizes);
             }
         }
         if by_batch {
-            return self.judge_batches(seen.len());
+            return self.judge_batches(&seen);
         }
-        let batches = seen.iter().map(|(_, arrival)| arrival.batch.clone()).collect();
+        let batches = seen.iter().map(|arrival| arrival.batch.clone()).collect();
         let judgement = self.sampler.judge(&TraceView::new(self.id, batches));
         let why = match judgement.basis {
             Basis::Trace => Dependence::Arrivals,
@@ -279,12 +342,12 @@ impl Story<'_, '_> {
     }
 
     /// What is decided at the first of so many arrivals that decides anything, under `span-ingest`.
-    fn judge_batches(&self, seen: usize) -> (Decisions, Dependence) {
+    fn judge_batches(&self, seen: &[&Arrival<'_>]) -> (Decisions, Dependence) {
         let limit = self.sampler.config().maximum_trace_size_bytes;
         let (mut earlier, mut bytes) = (0_u64, 0_u64);
         let mut possible = Decisions::NONE;
         let mut depends = Dependence::Arrivals;
-        for (_, arrival) in &self.arrivals[..seen] {
+        for arrival in seen {
             if limit > 0 {
                 let Some(more) = arrival.batch.bytes else {
                     let all = possible.with(Decision::Sampled).with(Decision::NotSampled);
@@ -307,6 +370,11 @@ impl Story<'_, '_> {
         }
         (possible.with(Decision::NotSampled), depends)
     }
+}
+
+fn sorted(mut places: Vec<usize>) -> Vec<usize> {
+    places.sort_unstable();
+    places
 }
 
 /// A duration in nanoseconds.

@@ -276,6 +276,11 @@ impl Policy {
         })
     }
 
+    /// Whether what it says depends on the order of spans.
+    pub(super) fn looks_at_the_order(&self) -> bool {
+        self.any(&|policy| matches!(policy, Self::Latency { to: max, .. } if *max > 0))
+    }
+
     /// Whether span-ingest refuses it (the `IsStateful` of each policy). A `composite` is stateful only by what is
     /// within it.
     pub(super) fn is_stateful(&self) -> bool {

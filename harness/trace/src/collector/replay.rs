@@ -28,8 +28,10 @@ use crate::{TraceId, UnixNanos};
 /// Spans of one trace in one message, as they reach the Collector.
 #[derive(Debug, Clone)]
 pub struct Arrival<'a> {
-    /// When.
+    /// When; where that is not known exactly, at the earliest.
     pub at: UnixNanos,
+    /// When at the latest: as `at` where it is known exactly.
+    pub by: UnixNanos,
     /// The trace.
     pub id: TraceId,
     /// Its spans.
@@ -135,7 +137,7 @@ struct Cache {
 impl TailSampler {
     /// What becomes of `arrivals`, in the order of time, with a tick at `first_tick` and each second after.
     ///
-    /// An arrival at the time of a tick comes before it. The replay ends with the shutdown at `stop`, or, without one,
+    /// Each arrives at the earliest time that it has, and one at the time of a tick comes before it. The replay ends with the shutdown at `stop`, or, without one,
     /// with the tick that decides the last trace. A real ticker starts with the process and its times are known from
     /// nothing else; [`Self::foretell`] does without.
     pub fn replay(

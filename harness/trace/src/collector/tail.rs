@@ -228,6 +228,11 @@ impl TailSampler {
         self.order_effects().contains(&OrderEffect::Rates)
     }
 
+    /// Whether the order in which spans arrive may change what is decided.
+    pub(super) fn looks_at_the_order(&self) -> bool {
+        self.policies.iter().any(|named| named.policy.looks_at_the_order())
+    }
+
     /// How many policies are of type `drop`: they are asked first.
     pub(super) fn drops(&self) -> usize {
         self.drops

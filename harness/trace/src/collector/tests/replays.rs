@@ -73,7 +73,7 @@ fn arrivals(recorded: &Recorded) -> (Vec<Received>, Forwarded, UnixNanos) {
 
 fn view(Received { at, spans, bytes }: &Received) -> Arrival<'_> {
     let batch = BatchView { bytes: Some(*bytes), ..BatchView::of_spans(spans.iter().map(|(_, span)| span)) };
-    Arrival { at: *at, id: spans[0].1.trace_id, batch }
+    Arrival { at: *at, by: *at, id: spans[0].1.trace_id, batch }
 }
 
 /// When each span is forwarded, as the replay has it.
@@ -177,6 +177,69 @@ proptest! {
     }
 }
 
+/// One span that arrives some time within these milliseconds.
+fn arrived(millis: std::ops::Range<u64>, span: &Span) -> Arrival<'_> {
+    let at = |millis: u64| UnixNanos(millis * 1_000_000);
+    let batch = BatchView::of_spans([span]);
+    Arrival { at: at(millis.start), by: at(millis.end), id: span.trace_id, batch }
+}
+
+fn foretold(config: serde_json::Value, arrivals: &[Arrival<'_>]) -> Foretold {
+    let sampler = TailSampler::new(serde_json::from_value(config).unwrap()).unwrap();
+    let [trace] = sampler.foretell(arrivals, Duration::ZERO, None).try_into().unwrap();
+    trace
+}
+
+/// Scenario: a span of which nobody knows when it came, but that it was one second before the decision or within it.
+/// Guarantees: its own time is all that is uncertain, and another span that came for certain is looked at.
+#[test]
+fn a_slow_answer_makes_only_its_own_spans_uncertain() {
+    let config = |code| {
+        serde_json::json!({"decision_wait": "2s", "policies": [
+            {"name": "e", "type": "status_code", "status_code": {"status_codes": [code]}}]})
+    };
+    let id = TraceId::new([3; 16]);
+    let (first, failed) = (blank(id), Span { status: Status::Error, ..blank(id) });
+    let arrivals = [arrived(0..10, &first), arrived(100..2_100, &first), arrived(500..510, &failed)];
+    let trace = foretold(config("ERROR"), &arrivals);
+    assert_eq!(trace.decisions.certain(), Some(Decision::Sampled));
+    let presence: Vec<_> = trace.arrivals.iter().map(|(_, presence)| *presence).collect();
+    assert_eq!(presence, [Presence::InTime, Presence::Uncertain, Presence::InTime]);
+    let arrivals = [arrived(0..10, &first), arrived(100..2_100, &failed), arrived(500..510, &first)];
+    let trace = foretold(config("ERROR"), &arrivals);
+    assert_eq!((trace.decisions.certain(), trace.depends), (None, Dependence::Ticks));
+    assert_eq!(foretold(config("UNSET"), &arrivals).decisions.certain(), Some(Decision::Sampled));
+}
+
+/// Scenario: two exports of a trace are under way at once, and `latency` with an upper bound looks at the spans in the
+/// order in which they came: the one alone is within the bounds, the other and both together are not.
+/// Guarantees: it is certain as long as the one was answered before the other was sent, and not otherwise.
+#[test]
+fn the_order_of_exports_that_overlap_is_not_known() {
+    let config = || {
+        serde_json::json!({"decision_wait": "2s", "policies": [
+            {"name": "l", "type": "latency", "latency": {"threshold_ms": 20, "upper_threshold_ms": 90}}]})
+    };
+    let id = TraceId::new([3; 16]);
+    let lasting = |from: u64, to: u64| Span {
+        start: UnixNanos(SECOND + from * 1_000_000),
+        end: UnixNanos(SECOND + to * 1_000_000),
+        ..blank(id)
+    };
+    let (short, long) = (lasting(28, 74), lasting(0, 140));
+    for (first, then, decision, depends) in [
+        ((98..190, &short), (190..293, &long), Some(Decision::Sampled), Dependence::Arrivals),
+        ((98..190, &long), (190..293, &short), Some(Decision::NotSampled), Dependence::Arrivals),
+        ((98..296, &short), (190..293, &long), None, Dependence::Order),
+        ((98..296, &long), (190..293, &short), None, Dependence::Order),
+        // Both orders come to the same.
+        ((98..296, &long), (190..293, &long), Some(Decision::NotSampled), Dependence::Arrivals),
+    ] {
+        let trace = foretold(config(), &[arrived(first.0, first.1), arrived(then.0, then.1)]);
+        assert_eq!((trace.decisions.certain(), trace.depends), (decision, depends), "{trace:?}");
+    }
+}
+
 /// Scenario: a span that alone makes the trace worth keeping, before, within and after the second of the decision.
 /// Guarantees: sampled, uncertain, not sampled.
 #[test]
@@ -192,8 +255,7 @@ fn the_second_of_the_decision_is_uncertain() {
         (3_000, None, Dependence::Ticks, Presence::Uncertain),
         (3_001, Some(Decision::NotSampled), Dependence::Arrivals, Presence::Late),
     ] {
-        let arrival =
-            |at: u64, span| Arrival { at: UnixNanos(at * 1_000_000), id, batch: BatchView::of_spans([span]) };
+        let arrival = |at: u64, span| arrived(at..at, span);
         let arrivals = [arrival(5_000, &first), arrival(5_000 + millis, &failed)];
         let [trace] = sampler.foretell(&arrivals, Duration::ZERO, None).try_into().unwrap();
         assert_eq!((trace.decisions.certain(), trace.depends), (decision, depends), "{millis}");
@@ -207,7 +269,10 @@ fn what_cannot_be_replayed_is_said() {
     let spans = [blank(TraceId::new([1; 16])), blank(TraceId::new([2; 16]))];
     let arrivals: Vec<_> = spans
         .iter()
-        .map(|span| Arrival { at: UnixNanos(9), id: span.trace_id, batch: BatchView::of_spans([span]) })
+        .map(|span| {
+            let (at, batch) = (UnixNanos(9), BatchView::of_spans([span]));
+            Arrival { at, by: at, id: span.trace_id, batch }
+        })
         .collect();
     let replay = |json: &str, arrivals: &[Arrival<'_>]| sampler(json).replay(arrivals, UnixNanos(10), None);
     assert_eq!(
