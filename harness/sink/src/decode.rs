@@ -2,10 +2,13 @@
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value},
+    resource::v1::Resource,
     trace::v1 as otlp,
 };
 use prost::Message as _;
-use spangate_trace::{Event, Link, Names, Row, Span, SpanId, TraceId, UnixNanos, Value, span::Attributes};
+use spangate_trace::{
+    Event, Link, Names, Row, Span, SpanId, Surroundings, TraceId, UnixNanos, Value, span::Attributes,
+};
 
 use crate::wire;
 
@@ -36,6 +39,22 @@ pub(crate) fn span(bytes: &[u8], row: &Row, names: &Names) -> Span {
 pub(crate) fn attribute(bytes: &[u8], key: &str) -> Option<Value> {
     let pair = wire::attribute(bytes, key).expect("a walk has accepted the span");
     pair.map(|pair| value(KeyValue::decode(pair).expect("a walk accepts only what prost can decode").value))
+}
+
+/// What came with the span at `span` in the request `bytes`, the `chunk`-th that was kept.
+pub(crate) fn surroundings(bytes: &[u8], chunk: u32, span: std::ops::Range<usize>) -> Surroundings {
+    const ACCEPTED: &str = "a walk accepts only what prost can decode";
+    let (place, resource) =
+        wire::resource_around(bytes, span.start).expect("a walk has accepted the request");
+    let resource = resource.map(|bytes| Resource::decode(bytes).expect(ACCEPTED));
+    let whole = otlp::Span::decode(&bytes[span]).expect(ACCEPTED);
+    Surroundings {
+        resource: attributes(resource.unwrap_or_default().attributes),
+        // A request is shorter than 4 GiB, so the place in it takes 32 bits.
+        batch: u64::from(chunk) << 32 | place as u64,
+        trace_state: whole.trace_state,
+        flags: whole.flags,
+    }
 }
 
 /// Attributes by key; of two with the same key, which OTLP forbids, the last one holds.

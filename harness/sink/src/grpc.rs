@@ -20,19 +20,19 @@ use tonic::{
 };
 
 use crate::{
-    receive::{Answer, REFUSED, Receiver},
+    receive::{Answer, Receiver},
     rpc_status::RpcStatus,
 };
 
 /// The only method.
-const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Messages below this are copied out of the receive buffer, which is larger than they are.
 const SMALL: usize = 16 * 1024;
 
 /// Passes messages through as bytes.
 #[derive(Debug, Clone, Copy, Default)]
-struct RawCodec;
+pub(crate) struct RawCodec;
 
 struct Export(Arc<Receiver>);
 
@@ -67,15 +67,15 @@ impl UnaryService<Bytes> for Export {
         Box::pin(async move {
             match receiver.receive(request.get_ref()).await {
                 Answer::Accepted { rejected, message } => {
-                    let response = response(rejected, message).encode_to_vec();
+                    let response = response(rejected, &message).encode_to_vec();
                     Ok(tonic::Response::new(response.into()))
                 }
-                Answer::Refused { status, retry_after } => {
+                Answer::Refused { status, message, retry_after } => {
                     let code = i32::from(status as u8);
                     let details = retry_after
-                        .map(|_| RpcStatus::new(code, REFUSED, retry_after).encode_to_vec())
+                        .map(|_| RpcStatus::new(code, &*message, retry_after).encode_to_vec())
                         .unwrap_or_default();
-                    Err(Status::with_details(Code::from_i32(code), REFUSED, details.into()))
+                    Err(Status::with_details(Code::from_i32(code), message, details.into()))
                 }
                 Answer::Malformed(error) => Err(Status::invalid_argument(error.to_string())),
             }

@@ -1,6 +1,6 @@
 //! OTLP/HTTP: `POST /v1/traces`, protobuf or JSON, gzip or not, with the errors that the specification asks for.
 
-use std::{io::Read, sync::Arc, time::Duration};
+use std::{borrow::Cow, io::Read, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -14,7 +14,7 @@ use tonic::body::Body;
 
 use crate::{
     grpc, otlp_json,
-    receive::{Answer, REFUSED, Receiver},
+    receive::{Answer, Receiver},
     rpc_status::RpcStatus,
 };
 
@@ -43,7 +43,7 @@ pub(crate) async fn serve(receiver: Arc<Receiver>, request: Request<Incoming>) -
     // Errors must be readable to the client: protobuf unless it speaks JSON.
     let shown = encoding.unwrap_or(Encoding::Protobuf);
     match export(&receiver, request, encoding).await {
-        Ok((rejected, message)) => shown.accepted(rejected, message),
+        Ok((rejected, message)) => shown.accepted(rejected, &message),
         Err(rejection) => shown.rejected(&rejection),
     }
 }
@@ -53,7 +53,7 @@ async fn export(
     receiver: &Receiver,
     request: Request<Incoming>,
     encoding: Option<Encoding>,
-) -> Result<(u64, &'static str), Rejection> {
+) -> Result<(u64, Cow<'static, str>), Rejection> {
     if request.uri().path() != TRACES {
         let message = format!("{} is not served here, only {TRACES}", request.uri().path());
         return Err(Rejection::new(StatusCode::NOT_FOUND, GrpcStatus::NotFound, message));
@@ -87,8 +87,8 @@ async fn export(
     };
     match receiver.receive(&message).await {
         Answer::Accepted { rejected, message } => Ok((rejected, message)),
-        Answer::Refused { status, retry_after } => {
-            Err(Rejection { retry_after, ..Rejection::new(http_status(status), status, REFUSED) })
+        Answer::Refused { status, message, retry_after } => {
+            Err(Rejection { retry_after, ..Rejection::new(http_status(status), status, message) })
         }
         Answer::Malformed(error) => Err(Rejection::malformed(error.to_string())),
     }

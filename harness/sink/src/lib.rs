@@ -5,7 +5,8 @@
 //! [`misbehave`] makes the sink slow, refuse or vanish, and counts what that cost.
 //! [`capture_file`] keeps captures in the form of the Collector's file exporter.
 //!
-//! It is not a Collector: it processes and forwards nothing, and what it keeps lives in memory.
+//! It is not a Collector: it processes nothing, and what it keeps lives in memory. Told so, it sends on what it
+//! keeps as it came, and notes how that went ([`Passage`]).
 //!
 //! ```
 //! use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -33,6 +34,7 @@
 mod arbitrary;
 pub mod capture_file;
 mod decode;
+mod forward;
 mod grpc;
 mod http;
 mod listen;
@@ -46,6 +48,7 @@ pub mod store;
 pub mod wire;
 
 pub use capture_file::CaptureFileError;
+pub use forward::{Passage, PassageOutcome};
 pub use misbehave::{DelayFn, Misbehaviour, Misdeed, MisdeedKind};
 pub use server::{Sink, SinkConfig, SinkError, SinkHandle};
 pub use store::{Receipt, Stats, Store};

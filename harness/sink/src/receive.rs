@@ -1,6 +1,6 @@
 //! What happens to an export, whichever protocol it came by.
 
-use std::sync::Arc;
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use spangate_scenario::{model::GrpcStatus, units::Ratio};
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    forward::Forward,
     misbehave::{Misbehaviour, MisdeedKind, Record, Rejections},
     store::{Receipt, Store},
     wire::{self, WireError},
@@ -30,6 +31,8 @@ pub(crate) struct Receiver {
     pub(crate) record: Record,
     pub(crate) stop: CancellationToken,
     pub(crate) max_message_bytes: usize,
+    /// Where what is kept goes on to, if anywhere.
+    pub(crate) forward: Option<Forward>,
     rejections: Rejections,
 }
 
@@ -41,12 +44,14 @@ pub(crate) enum Answer {
         /// Spans that were not.
         rejected: u64,
         /// Why.
-        message: &'static str,
+        message: Cow<'static, str>,
     },
     /// Nothing was kept.
     Refused {
         /// The reason.
         status: GrpcStatus,
+        /// The reason in words.
+        message: Cow<'static, str>,
         /// When the client may try again.
         retry_after: Option<std::time::Duration>,
     },
@@ -58,13 +63,14 @@ pub(crate) enum Answer {
 
 impl Receiver {
     /// A well-behaved receiver with an empty store.
-    pub(crate) fn new(max_message_bytes: usize, clock: Clock) -> Self {
+    pub(crate) fn new(max_message_bytes: usize, clock: Clock, forward: Option<SocketAddr>) -> Self {
         Self {
             store: Arc::new(Store::new()),
             misbehaviour: watch::Sender::new(None),
             record: Record::new(clock),
             stop: CancellationToken::new(),
             max_message_bytes,
+            forward: forward.map(|to| Forward::new(to, clock)),
             rejections: Rejections::default(),
         }
     }
@@ -73,16 +79,24 @@ impl Receiver {
     pub(crate) async fn receive(&self, export: &Bytes) -> Answer {
         let misbehaviour = self.misbehaviour.borrow().clone();
         let answer = match misbehaviour {
-            None => self.store.append(export).map(Answer::of),
+            None => self.take(export).await,
             Some(Misbehaviour::Delay(next)) => self.delay(export, next()).await,
             Some(Misbehaviour::Refuse { status, retry_after }) => self.store.refuse(export).map(|spans| {
                 drop(self.record.begin(MisdeedKind::Refused(status), spans, spans));
-                Answer::Refused { status, retry_after }
+                Answer::Refused { status, message: REFUSED.into(), retry_after }
             }),
             Some(Misbehaviour::PartialSuccess { rejected }) => self.keep_part(export, rejected),
             Some(Misbehaviour::Hang | Misbehaviour::Away) => self.hang(export).await,
         };
         answer.unwrap_or_else(Answer::Malformed)
+    }
+
+    /// Keeps an export, and sends it on where there is somebody behind.
+    async fn take(&self, export: &Bytes) -> Result<Answer, WireError> {
+        let receipt = self.store.append(export)?;
+        let Some(forward) = &self.forward else { return Ok(Answer::of(receipt)) };
+        let rows = u32::try_from(receipt.stored).expect("a request has fewer spans than bytes");
+        Ok(forward.send(export, receipt.first..receipt.first + rows, receipt.spans).await)
     }
 
     async fn delay(&self, export: &Bytes, delay: std::time::Duration) -> Result<Answer, WireError> {
@@ -108,7 +122,7 @@ impl Receiver {
         let spans = self.store.refuse(export)?;
         let _under_way = self.record.begin(MisdeedKind::Unanswered, spans, spans);
         self.stop.cancelled().await;
-        Ok(Answer::Refused { status: GrpcStatus::Unavailable, retry_after: None })
+        Ok(Answer::Refused { status: GrpcStatus::Unavailable, message: REFUSED.into(), retry_after: None })
     }
 }
 
@@ -121,6 +135,6 @@ impl Answer {
             (0, _) => DELIBERATE,
             _ => INVALID_IDS,
         };
-        Self::Accepted { rejected: receipt.invalid + receipt.refused, message }
+        Self::Accepted { rejected: receipt.invalid + receipt.refused, message: message.into() }
     }
 }

@@ -45,6 +45,12 @@ struct RetryDelay {
     nanos: i32,
 }
 
+/// When the client may try again, by the details of a gRPC status.
+pub(crate) fn retry_after(details: &[u8]) -> Option<Duration> {
+    let RetryDelay { seconds, nanos } = RpcStatus::decode(details).ok()?.retry_delay()?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?))
+}
+
 // === impl RpcStatus ===
 
 impl RpcStatus {

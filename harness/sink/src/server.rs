@@ -10,6 +10,7 @@ use spangate_trace::Clock;
 use tokio::task::JoinHandle;
 
 use crate::{
+    forward::{Forward, Passage},
     listen::{self, Port, Protocol},
     misbehave::{Misbehaviour, Misdeed},
     receive::Receiver,
@@ -29,6 +30,8 @@ pub struct SinkConfig {
     pub http: SocketAddr,
     /// The largest message, in bytes after decompression; less than 4 GiB.
     pub max_message_bytes: usize,
+    /// An OTLP/gRPC receiver to which everything that is kept is sent on, and whose answers the clients get.
+    pub forward: Option<SocketAddr>,
     /// The time line of the record of misdeeds.
     pub clock: Clock,
 }
@@ -63,7 +66,7 @@ impl Default for SinkConfig {
     /// Any free port of the loopback interface, messages of up to 64 MiB.
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { grpc: any, http: any, max_message_bytes: 64 * 1024 * 1024, clock: Clock::new() }
+        Self { grpc: any, http: any, max_message_bytes: 64 * 1024 * 1024, forward: None, clock: Clock::new() }
     }
 }
 
@@ -76,7 +79,7 @@ impl Sink {
         reason = "listening needs the runtime that an async call is sure to run in"
     )]
     pub async fn start(config: SinkConfig) -> Result<SinkHandle, SinkError> {
-        let receiver = Arc::new(Receiver::new(config.max_message_bytes, config.clock));
+        let receiver = Arc::new(Receiver::new(config.max_message_bytes, config.clock, config.forward));
         let open = |addr| {
             let opened = Port::reserve(addr).and_then(|port| port.listen().map(|listener| (port, listener)));
             opened.map_err(|source| SinkError::Listen { addr, source })
@@ -120,6 +123,11 @@ impl SinkHandle {
     /// The exports that met a misbehaviour, in the order in which they were answered or given up.
     pub fn misdeeds(&self) -> Vec<Misdeed> {
         self.receiver.record.misdeeds()
+    }
+
+    /// What was sent on to the receiver behind, in the order of its answers; nothing where there is none.
+    pub fn passages(&self) -> Vec<Passage> {
+        self.receiver.forward.as_ref().map(Forward::passages).unwrap_or_default()
     }
 
     /// Closes ports and connections, and returns when they are closed.

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use spangate_trace::{Capture, Details, Kind, NameId, Names, Row, Span, TraceId, Value};
+use spangate_trace::{Capture, Details, Kind, NameId, Names, Row, Span, Surroundings, TraceId, Value};
 use tokio::sync::watch;
 
 use crate::{
@@ -39,6 +39,8 @@ pub struct Store {
 /// What came of one export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {
+    /// Number of the first row of those kept: the rows of one export lie together.
+    pub first: u32,
     /// Spans in it.
     pub spans: u64,
     /// Spans kept.
@@ -169,8 +171,9 @@ impl Store {
                 return Err(error);
             }
         };
-        let receipt = batch.receipt;
-        let stored = self.lock().append(request, batch);
+        let mut receipt = batch.receipt;
+        let (first, stored) = self.lock().append(request, batch);
+        receipt.first = first;
         // Two appends may come here in the other order: the number must not go back.
         self.stored.send_if_modified(|seen| {
             let grown = stored > *seen;
@@ -275,22 +278,22 @@ impl Store {
 // === impl Inner ===
 
 impl Inner {
-    /// Appends a batch and gives the number of spans kept so far.
-    fn append(&mut self, request: &Bytes, batch: Batch<'_>) -> u64 {
-        let Receipt { spans, stored, refused, invalid } = batch.receipt;
+    /// Appends a batch and gives the number of its first row and of spans kept so far.
+    fn append(&mut self, request: &Bytes, batch: Batch<'_>) -> (u32, u64) {
+        let Receipt { spans, stored, refused, invalid, first: _ } = batch.receipt;
         self.stats.requests += 1;
         self.stats.received_spans += spans;
         self.stats.refused_spans += refused;
         self.stats.invalid_spans += invalid;
         self.stats.stored_spans += stored;
+        let first = u32::try_from(self.entries.len()).expect("fewer rows than MAX_ROWS");
         if batch.entries.is_empty() {
-            return self.stats.stored_spans;
+            return (first, self.stats.stored_spans);
         }
         self.stats.bytes += request.len() as u64;
 
         let names: Vec<_> = batch.names.iter().map(|name| self.names.intern(name)).collect();
         let chunk = u32::try_from(self.chunks.len()).expect("fewer requests than rows");
-        let first = u32::try_from(self.entries.len()).expect("fewer rows than MAX_ROWS");
         let rows = u32::try_from(batch.entries.len()).expect("a request has fewer spans than bytes");
         assert!(rows < MAX_ROWS - first, "a store has room for 2^31 spans");
         for (number, mut entry) in (first..).zip(batch.entries) {
@@ -306,7 +309,7 @@ impl Inner {
             self.entries.push(entry);
         }
         self.chunks.push(Chunk { bytes: request.clone(), first, rows, partial: stored < spans });
-        self.stats.stored_spans
+        (first, self.stats.stored_spans)
     }
 
     /// The entries of a trace, the newest first.
@@ -417,6 +420,13 @@ impl Details for Snapshot {
     fn attribute(&self, index: usize, key: &str) -> Option<Value> {
         let entry = self.entries.get(index);
         decode::attribute(entry.message(&self.chunks.get(entry.chunk as usize).bytes), key)
+    }
+
+    fn surroundings(&self, index: usize) -> Surroundings {
+        let entry = self.entries.get(index);
+        let start = entry.offset as usize;
+        let span = start..start + entry.length as usize;
+        decode::surroundings(&self.chunks.get(entry.chunk as usize).bytes, entry.chunk, span)
     }
 }
 

@@ -104,6 +104,32 @@ pub(crate) fn attribute<'a>(span: &'a [u8], key: &str) -> Result<Option<&'a [u8]
     Ok(found)
 }
 
+/// The `ResourceSpans` message around `offset` in `request`: where it begins, and its `Resource` message, if it has one;
+/// of several the last one.
+pub(crate) fn resource_around(request: &[u8], offset: usize) -> Result<(usize, Option<&[u8]>), WireError> {
+    let mut reader = Reader::new(request);
+    while !reader.is_done() {
+        match reader.key()? {
+            (1, wire_type) => {
+                let mut spans = message(&mut reader, 1, wire_type)?;
+                if !(spans.offset()..spans.end()).contains(&offset) {
+                    continue;
+                }
+                let (place, mut resource) = (spans.offset(), None);
+                while !spans.is_done() {
+                    match spans.key()? {
+                        (1, wire_type) => resource = Some(message(&mut spans, 1, wire_type)?.rest()),
+                        (_, wire_type) => spans.skip(wire_type)?,
+                    }
+                }
+                return Ok((place, resource));
+            }
+            (_, wire_type) => reader.skip(wire_type)?,
+        }
+    }
+    Ok((offset, None))
+}
+
 /// The field `field`, which must be a message, text or bytes.
 #[inline]
 fn message<'a>(reader: &mut Reader<'a>, field: u32, wire_type: WireType) -> Result<Reader<'a>, WireError> {

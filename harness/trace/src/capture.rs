@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{Kind, Span, SpanId, Status, TraceId, UnixNanos, Value};
+use crate::{Kind, Span, SpanId, Status, TraceId, UnixNanos, Value, span::Attributes};
 
 /// What every question needs to know about a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,26 @@ pub trait Details: Send + Sync {
     fn attribute(&self, index: usize, key: &str) -> Option<Value> {
         self.span(index).attributes.remove(key)
     }
+
+    /// What came with that span. Where only spans were kept, the `service.name` of the resource.
+    fn surroundings(&self, index: usize) -> Surroundings {
+        let service = self.span(index).service.to_string();
+        let resource = Attributes::from([("service.name".to_owned(), Value::String(service))]);
+        Surroundings { resource, ..Surroundings::default() }
+    }
+}
+
+/// What came with a span and is no part of what is mostly asked of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Surroundings {
+    /// The attributes of the resource.
+    pub resource: Attributes,
+    /// The `ResourceSpans` message that the span came in: the same number for all spans of it, and for no others.
+    pub batch: u64,
+    /// `trace_state`, as it stood on the wire.
+    pub trace_state: String,
+    /// `flags`, as they stood on the wire.
+    pub flags: u32,
 }
 
 /// A finished capture.
@@ -131,6 +151,11 @@ impl Capture {
     /// One attribute of the span of a row, which costs less than the whole span.
     pub fn attribute(&self, index: usize, key: &str) -> Option<Value> {
         self.details.attribute(index, key)
+    }
+
+    /// What came with the span of a row.
+    pub fn surroundings(&self, index: usize) -> Surroundings {
+        self.details.surroundings(index)
     }
 
     /// The attribute `key` of the span of a row when it is text.

@@ -38,7 +38,7 @@ pub mod waterfall;
 mod testing;
 
 pub use blame::{Blame, Finding, Observation, Undecided, blame};
-pub use capture::{Capture, Details, NameId, Names, Row};
+pub use capture::{Capture, Details, NameId, Names, Row, Surroundings};
 pub use clock::{Clock, UnixNanos};
 pub use context::TraceContext;
 pub use ids::{SpanId, TraceId};

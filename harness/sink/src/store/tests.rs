@@ -27,7 +27,16 @@ fn rows_and_details_are_those_of_the_whole_spans() {
     let store = Store::new();
     for seed in 0..20 {
         let receipt = store.append(&shape::request(seed, 300)).unwrap();
-        assert_eq!(receipt, Receipt { spans: 300, stored: 300, refused: 0, invalid: 0 });
+        assert_eq!(
+            receipt,
+            Receipt {
+                first: u32::try_from(seed).unwrap() * 300,
+                spans: 300,
+                stored: 300,
+                refused: 0,
+                invalid: 0
+            }
+        );
     }
     let capture = store.snapshot();
     assert_eq!((capture.rows().len(), store.len()), (6000, 6000));
@@ -91,7 +100,7 @@ fn a_span_with_an_invalid_id_is_counted_and_the_rest_is_kept() {
     scope.spans[1].span_id = vec![0; 8];
     let store = Store::new();
     let receipt = store.append(&export.encode_to_vec().into()).unwrap();
-    assert_eq!(receipt, Receipt { spans: 20, stored: 18, refused: 0, invalid: 2 });
+    assert_eq!(receipt, Receipt { first: 0, spans: 20, stored: 18, refused: 0, invalid: 2 });
     let stats = store.stats();
     assert_eq!((stats.received_spans, stats.stored_spans, stats.invalid_spans), (20, 18, 2));
     assert_eq!(store.snapshot().rows().len(), 18);
