@@ -109,7 +109,7 @@ pub enum AssetError {
     },
 }
 
-/// A program of the control plane.
+/// A program that scenarios start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Component {
@@ -117,6 +117,8 @@ pub enum Component {
     KubeApiserver,
     /// Its store.
     Etcd,
+    /// The OpenTelemetry Collector.
+    Otelcol,
 }
 
 /// What is looked for.
@@ -326,8 +328,9 @@ impl Assets {
         &self,
         component: Component,
     ) -> impl Iterator<Item = (Source, PathBuf, Result<Version, VersionOfError>)> {
-        let binaries =
-            self.env.directories().map(move |(source, dir)| (source, dir.join(component.binary())));
+        let binaries = self.env.directories().flat_map(move |(source, dir)| {
+            component.names().iter().map(move |name| (source, dir.join(name)))
+        });
         binaries.filter(|(_, path)| path.is_file()).map(|(source, path)| {
             let version = version_of::ask(&path);
             (source, path, version)
@@ -442,13 +445,24 @@ impl Assets {
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 2] = [Self::KubeApiserver, Self::Etcd];
+    pub const ALL: [Self; 3] = [Self::KubeApiserver, Self::Etcd, Self::Otelcol];
 
     /// The name of its binary.
     pub const fn binary(self) -> &'static str {
         match self {
             Self::KubeApiserver => "kube-apiserver",
             Self::Etcd => "etcd",
+            Self::Otelcol => "otelcol",
+        }
+    }
+
+    /// The names under which it is looked for outside of the cache, the better ones first.
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::KubeApiserver => &["kube-apiserver"],
+            Self::Etcd => &["etcd"],
+            // The distribution that is only called `otelcol` has no tail sampling.
+            Self::Otelcol => &["otelcol-contrib", "otelcol"],
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! The way to a running API server, each step usable on its own:
 //!
-//! 1. [`Assets`] finds, downloads or builds `kube-apiserver` and `etcd` of a wanted version.
+//! 1. [`Assets`] finds, downloads or builds `kube-apiserver`, `etcd` and `otelcol` of a wanted version.
 //! 2. [`Pki`] makes the certificates and keys of one run.
 //! 3. [`LocalEtcd`] starts etcd; a proxy may then stand in front of it.
 //! 4. [`LocalApiServer`] starts the API server against the etcd URL that it is given, and waits until it is
 //!    ready.
+//!
+//! A [`LocalCollector`] may stand between the API server and whoever takes its spans.
 //!
 //! [`ControlPlane`] takes steps 3 and 4 at once, and [`Play`] keeps named control planes that outlive the
 //! command that started them.
@@ -41,7 +43,7 @@ pub mod kubeconfig;
 pub mod local;
 pub mod pki;
 pub mod play;
-mod ports;
+pub mod ports;
 mod private;
 mod probe;
 pub mod process;
@@ -52,8 +54,8 @@ pub mod version;
 pub use assets::{Asset, AssetError, Assets, AssetsEnv, Component, Found, Source, Wanted};
 pub use kubeconfig::Access;
 pub use local::{
-    ApiServerConfig, ControlPlane, ControlPlaneConfig, EtcdConfig, LocalApiServer, LocalEtcd, StartError,
-    TracingTo,
+    ApiServerConfig, CollectorConfig, ControlPlane, ControlPlaneConfig, EtcdConfig, LocalApiServer,
+    LocalCollector, LocalEtcd, StartError, TracingTo,
 };
 pub use pki::{Identity, Pki, PkiError, PkiFiles};
 pub use play::{Play, PlayCluster, PlayError};

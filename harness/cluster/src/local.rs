@@ -5,6 +5,7 @@
 //! until it answers; when it does not, the error shows why.
 
 mod apiserver;
+mod collector;
 mod etcd;
 mod ready;
 
@@ -18,6 +19,7 @@ use spangate_scenario::model;
 
 pub use self::{
     apiserver::{ApiServerConfig, LocalApiServer, TracingTo},
+    collector::{CollectorConfig, LocalCollector, scrape},
     etcd::{EtcdConfig, LocalEtcd},
     ready::NotReady,
 };

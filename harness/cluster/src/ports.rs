@@ -9,12 +9,20 @@ use std::{
 };
 
 /// Distinct addresses on 127.0.0.1 whose ports were free a moment ago.
-pub(crate) fn free<const N: usize>() -> io::Result<[SocketAddr; N]> {
+///
+/// # Panics
+///
+/// Never: as many addresses come as are asked for.
+pub fn free<const N: usize>() -> io::Result<[SocketAddr; N]> {
+    Ok(free_list(N)?.try_into().expect("N listeners have N addresses"))
+}
+
+/// As [`free`], for a number that is known only now.
+pub fn free_list(count: usize) -> io::Result<Vec<SocketAddr>> {
     // All are held until all are known, so that no port is given twice.
     let listeners =
-        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<Vec<_>>>()?;
-    let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-    Ok(addresses.try_into().expect("N listeners have N addresses"))
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<Vec<_>>>()?;
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 #[cfg(test)]

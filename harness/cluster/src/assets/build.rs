@@ -106,10 +106,14 @@ impl Build<'_> {
             fs::write(work.path().join(name), content).map_err(at(work.path()))?;
         }
         let log = dir.join("build.log");
+        let mut lines = File::create(&log).map_err(at(&log))?;
         let output = work.path().join("output");
-        let status = self.compile(&go, work.path(), &output, &log, progress).map_err(at(&go))?;
-        if !status.success() {
-            return Err(BuildError::Failed { status, tail: log_tail(&log, TAIL), log });
+        let steps = [self.generate(&go), Some(self.compile(&go, &output))];
+        for command in steps.into_iter().flatten() {
+            let status = self.go(command, work.path(), &mut lines, progress).map_err(at(&go))?;
+            if !status.success() {
+                return Err(BuildError::Failed { status, tail: log_tail(&log, TAIL), log });
+            }
         }
         let got = version_of::ask(&output)?;
         let wanted = self.release.version;
@@ -122,10 +126,17 @@ impl Build<'_> {
         fs::remove_file(&log).map_err(at(&log))
     }
 
-    fn command(&self, go: &Path, work: &Path, output: &Path) -> Command {
+    /// The command that writes sources, if the recipe has one.
+    fn generate(&self, go: &Path) -> Option<Command> {
+        let arguments = &self.recipe.generate;
+        let mut command = Command::new(go);
+        command.args(arguments);
+        (!arguments.is_empty()).then_some(command)
+    }
+
+    fn compile(&self, go: &Path, output: &Path) -> Command {
         let mut command = Command::new(go);
         command
-            .current_dir(work)
             // `-v` names each package as it is compiled, which is what progress shows.
             .args(["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false"])
             .arg(format!("-ldflags={}", self.recipe.ldflags.join(" ")))
@@ -134,25 +145,26 @@ impl Build<'_> {
             .arg(&self.recipe.package)
             .env("CGO_ENABLED", "0")
             .env("GOOS", self.platform.os)
-            .env("GOARCH", self.platform.arch)
+            .env("GOARCH", self.platform.arch);
+        command
+    }
+
+    /// Runs go in `work`, copies what it writes to the log, and reports.
+    fn go(
+        &self,
+        mut command: Command,
+        work: &Path,
+        log: &mut File,
+        progress: &dyn Progress,
+    ) -> io::Result<ExitStatus> {
+        command
+            .current_dir(work)
             // A workspace file above the cache must not change what is built.
             .env("GOWORK", "off")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         process::interrupt_with_parent(&mut command);
-        command
-    }
-
-    /// Runs the compiler, copies what it writes to the log, and reports.
-    fn compile(
-        &self,
-        go: &Path,
-        work: &Path,
-        output: &Path,
-        log: &Path,
-        progress: &dyn Progress,
-    ) -> io::Result<ExitStatus> {
         let Release { component, version, .. } = *self.release;
         let began = Instant::now();
         let report = |last_line: &str| {
@@ -160,8 +172,8 @@ impl Build<'_> {
             progress.event(Event::Building { component, version, elapsed: began.elapsed(), last_line });
         };
         report("");
-        let mut log = File::create(log)?;
-        let mut child = self.command(go, work, output).spawn()?;
+        let mut log = log.try_clone()?;
+        let mut child = command.spawn()?;
         let stderr = BufReader::new(child.stderr.take().expect("the error output was piped"));
         let (sender, lines) = mpsc::channel();
         let reader = thread::spawn(move || -> io::Result<()> {

@@ -90,6 +90,9 @@ pub struct Recipe {
     /// Linker flags, such as those that write the version.
     #[serde(default)]
     pub ldflags: Vec<String>,
+    /// Arguments of `go` that write sources into the module before the build; none where it needs no more.
+    #[serde(default)]
+    pub generate: Vec<String>,
 }
 
 /// The files of a pinned Go module.
@@ -111,19 +114,16 @@ pub struct Platform {
 }
 
 macro_rules! module {
-    ($name:literal) => {
+    ($name:literal $(, $more:literal)*) => {
         Module {
             name: $name.to_owned(),
-            files: vec![
-                (
-                    "go.mod".to_owned(),
-                    include_str!(concat!("../../../../fixtures/modules/", $name, "/go.mod")).to_owned(),
-                ),
-                (
-                    "go.sum".to_owned(),
-                    include_str!(concat!("../../../../fixtures/modules/", $name, "/go.sum")).to_owned(),
-                ),
-            ],
+            files: [
+                ("go.mod", include_str!(concat!("../../../../fixtures/modules/", $name, "/go.mod"))),
+                ("go.sum", include_str!(concat!("../../../../fixtures/modules/", $name, "/go.sum"))),
+                $(($more, include_str!(concat!("../../../../fixtures/modules/", $name, "/", $more))),)*
+            ]
+            .map(|(file, content)| (file.to_owned(), content.to_owned()))
+            .to_vec(),
         }
     };
 }
@@ -137,7 +137,11 @@ impl Catalogue {
     ///
     /// If it does not hold together, which a test rules out.
     pub fn builtin() -> Self {
-        let modules = vec![module!("kube-apiserver-1.37.2"), module!("etcd-3.7.3")];
+        let modules = vec![
+            module!("kube-apiserver-1.37.2"),
+            module!("etcd-3.7.3"),
+            module!("otelcol-0.161.0", "manifest.yaml"),
+        ];
         Self::parse(include_str!("../../../../fixtures/assets.toml"), modules)
             .expect("a test reads the catalogue that is compiled in")
     }
@@ -299,7 +303,12 @@ mod tests {
             let Some(recipe) = &release.build else { continue };
             let module = catalogue.module(recipe);
             let file = |name| &module.files.iter().find(|(file, _)| file == name).unwrap().1;
-            let package = recipe.package.strip_suffix("/cmd/kube-apiserver").unwrap_or(&recipe.package);
+            let package = match release.component {
+                Component::KubeApiserver => "k8s.io/kubernetes",
+                Component::Etcd => &recipe.package,
+                // The package is our own; this one gives the version.
+                Component::Otelcol => "go.opentelemetry.io/collector/otelcol",
+            };
             assert!(file("go.mod").contains(&format!("{package} v{}", release.version)), "{package}");
             assert!(file("go.sum").contains(&format!("{package} v{} h1:", release.version)), "{package}");
             assert!(module.go_version().is_some());

@@ -2,13 +2,17 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
 };
 
 use http::StatusCode;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 
 use crate::{
     probe::Probe,
@@ -103,20 +107,46 @@ impl<'a> Starting<'a> {
             () = tokio::time::sleep_until(deadline) => {}
             () = asking => return Ok(()),
         }
-        Err(Box::new(NotReady::Late {
-            name: self.child.name(),
-            limit,
-            answer,
-            reason: self.reason(),
-            log: self.child.log().to_owned(),
-            tail: log_tail(self.child.log(), TAIL),
-        }))
+        Err(Box::new(self.late(limit, answer)))
+    }
+
+    /// Waits until somebody listens at `address`.
+    pub(super) async fn listening(&self, address: SocketAddr, limit: Duration) -> Result<(), Box<NotReady>> {
+        let mut answer = "none".to_owned();
+        let knocking = async {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                match TcpStream::connect(address).await {
+                    Ok(_) => return,
+                    Err(error) => answer = format!("{address}: {error}"),
+                }
+            }
+        };
+        tokio::select! {
+            status = self.child.exited() => return Err(Box::new(self.exited(status))),
+            () = tokio::time::sleep(limit) => {}
+            () = knocking => return Ok(()),
+        }
+        Err(Box::new(self.late(limit, answer)))
     }
 
     fn exited(&self, status: ExitStatus) -> NotReady {
         NotReady::Exited {
             name: self.child.name(),
             status,
+            reason: self.reason(),
+            log: self.child.log().to_owned(),
+            tail: log_tail(self.child.log(), TAIL),
+        }
+    }
+
+    fn late(&self, limit: Duration, answer: String) -> NotReady {
+        NotReady::Late {
+            name: self.child.name(),
+            limit,
+            answer,
             reason: self.reason(),
             log: self.child.log().to_owned(),
             tail: log_tail(self.child.log(), TAIL),
@@ -132,7 +162,7 @@ impl<'a> Starting<'a> {
 
 impl NotReady {
     /// Whether another process had taken the port meanwhile.
-    pub(super) fn port_taken(&self) -> bool {
+    pub fn port_taken(&self) -> bool {
         matches!(self, Self::Exited { reason: Some(reason), .. } if reason.contains(PORT_TAKEN))
     }
 }
