@@ -35,12 +35,21 @@ pub struct CountTest {
     pub offered: u64,
     /// The part that was kept, with the interval of Clopper and Pearson.
     pub ratio: Estimate,
-    /// The counts that the exact binomial test accepts.
-    pub accepted: RangeInclusive<u64>,
+    /// What was counted, and the counts that its exact test accepts.
+    pub accepted: Accepted,
     /// The part of the kept roots that did not arrive: 1 - ratio by count / ratio by ids. `None` of no ids.
     ///
     /// The interval covers whatever both others cover. The value may be below zero by chance.
     pub lost: Option<Estimate>,
+}
+
+/// What an exact test accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// So many kept of a number of roots that was fixed beforehand: binomial.
+    Kept(RangeInclusive<u64>),
+    /// So many roots until a number of kept ones that was fixed beforehand: negative binomial.
+    Offered(RangeInclusive<u64>),
 }
 
 /// What became of roots whose fate their parents' flags decided.
@@ -81,6 +90,22 @@ impl HeadRatio {
         Self { rate, kept: count, beyond, by_ids, by_count }
     }
 
+    /// As [`HeadRatio::new`], of roots that were offered until so many were kept as `kept` has: a number that was fixed
+    /// beforehand.
+    ///
+    /// When to stop then depends on the number of kept roots alone. Their ids are as random as ever, and how many roots
+    /// it took has a negative binomial distribution, so the certainty is that of a test of fixed length, with no price to
+    /// pay for having looked all the time (inverse sampling: Haldane, Biometrika 33, 1945).
+    ///
+    /// # Panics
+    ///
+    /// When `alpha` is not between 0 and 1, or more roots were kept than offered, or none.
+    pub fn until_kept(per_million: u32, kept: &BTreeSet<TraceId>, offered: u64, alpha: f64) -> Self {
+        let plain = Self::new(per_million, kept, None, alpha);
+        let by_count = CountTest::inverse(plain.rate, plain.kept, offered, plain.by_ids, alpha / 2.0);
+        Self { by_count: Some(by_count), ..plain }
+    }
+
     /// Whether the ids rule the rate out: one is proof of too high a rate, or all are too small for it.
     pub fn ids_contradict(&self) -> bool {
         !self.beyond.is_empty() || self.ids_fall_short()
@@ -93,7 +118,10 @@ impl HeadRatio {
 
     /// Whether the count rules the rate out.
     pub fn count_contradicts(&self) -> bool {
-        self.by_count.as_ref().is_some_and(|count| !count.accepted.contains(&self.kept))
+        self.by_count.as_ref().is_some_and(|count| match &count.accepted {
+            Accepted::Kept(accepted) => !accepted.contains(&self.kept),
+            Accepted::Offered(accepted) => !accepted.contains(&count.offered),
+        })
     }
 }
 
@@ -133,13 +161,54 @@ pub fn offered_for(per_million: u32, within: f64, alpha: f64) -> u64 {
 impl CountTest {
     fn new(rate: f64, kept: u64, offered: u64, by_ids: Option<Estimate>, alpha: f64) -> Self {
         let ratio = clopper_pearson(kept, offered, 1.0 - alpha);
-        let lost = by_ids.map(|ids| Estimate {
-            value: 1.0 - ratio.value / ids.value,
-            low: (1.0 - ratio.high / ids.low.max(f64::MIN_POSITIVE)).max(0.0),
-            high: (1.0 - ratio.low / ids.high.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0),
-        });
-        Self { offered, ratio, accepted: Binomial::new(offered, rate).acceptance(alpha), lost }
+        let accepted = Accepted::Kept(Binomial::new(offered, rate).acceptance(alpha));
+        Self { offered, ratio, accepted, lost: lost(by_ids, &ratio) }
     }
+
+    /// Of roots that were offered until `kept` of them were kept.
+    ///
+    /// Of n roots the last was kept, so n are as few as `kept` or more of n, and as many as fewer than `kept` of n - 1.
+    fn inverse(rate: f64, kept: u64, offered: u64, by_ids: Option<Estimate>, alpha: f64) -> Self {
+        assert!(0 < kept && kept <= offered, "{kept} kept of {offered} roots");
+        let low = clopper_pearson(kept, offered, 1.0 - alpha).low;
+        let high = clopper_pearson(kept - 1, (offered - 1).max(1), 1.0 - alpha).high;
+        let value = kept as f64 / offered as f64;
+        let ratio = Estimate { value, low: low.min(value), high: high.max(value) };
+        let few = |n: u64| Binomial::new(n, rate).at_least(kept) > alpha / 2.0;
+        let many = |n: u64| Binomial::new(n - 1, rate).at_most(kept - 1) <= alpha / 2.0;
+        let first = least(kept, few);
+        let last = least(first.max(kept + 1), many) - 1;
+        let accepted = Accepted::Offered(first..=last.max(first));
+        Self { offered, ratio, accepted, lost: lost(by_ids, &ratio) }
+    }
+}
+
+/// The least number from `from` on for which something holds that holds for every larger number too.
+fn least(from: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    let mut low = from;
+    let mut step = 1;
+    while !holds(low + step) {
+        low += step;
+        step *= 2;
+    }
+    if holds(low) {
+        return low;
+    }
+    let mut high = low + step;
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if holds(middle) { high = middle } else { low = middle }
+    }
+    high
+}
+
+/// What of the kept roots did not arrive.
+fn lost(by_ids: Option<Estimate>, ratio: &Estimate) -> Option<Estimate> {
+    by_ids.map(|ids| Estimate {
+        value: 1.0 - ratio.value / ids.value,
+        low: (1.0 - ratio.high / ids.low.max(f64::MIN_POSITIVE)).max(0.0),
+        high: (1.0 - ratio.low / ids.high.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0),
+    })
 }
 
 #[cfg(test)]

@@ -150,3 +150,76 @@ proptest! {
         prop_assert!(kept <= 1.0 || width(kept - 1.0) > within);
     }
 }
+
+/// Roots of a made-up sampler, in order: each with its id, and whether it was kept.
+fn offered(random: &mut SplitMix64, per_million: u32) -> impl Iterator<Item = (TraceId, bool)> + '_ {
+    let sampler = RatioSampler::per_million(per_million);
+    std::iter::repeat_with(move || {
+        let both = (u128::from(random.next_u64()) << 64) | u128::from(random.next_u64());
+        let id = TraceId::new(both.to_be_bytes());
+        (id, sampler.keeps(id))
+    })
+}
+
+/// The roots up to the `wanted`-th that was kept: how many, and the ids of the kept ones.
+fn until(random: &mut SplitMix64, per_million: u32, wanted: u64) -> (u64, BTreeSet<TraceId>) {
+    let (mut roots, mut kept) = (0, BTreeSet::new());
+    for (id, is_kept) in offered(random, per_million) {
+        roots += 1;
+        if is_kept {
+            kept.insert(id);
+        }
+        if kept.len() as u64 == wanted {
+            break;
+        }
+    }
+    (roots, kept)
+}
+
+#[test]
+fn a_load_that_ends_when_it_is_decided_is_as_certain_as_one_of_fixed_length() {
+    const SEED: u64 = 77;
+    const ALPHA: f64 = 0.05;
+    let mut random = SplitMix64::new(SEED);
+    let wanted = kept_for(0.2, ALPHA);
+    let runs = 2_000;
+    let mut red = 0;
+    for _ in 0..runs {
+        let (roots, kept) = until(&mut random, 10_000, wanted);
+        let found = HeadRatio::until_kept(10_000, &kept, roots, ALPHA);
+        red += u64::from(found.count_contradicts());
+        assert!(found.beyond.is_empty());
+    }
+    // The count has half of the level.
+    let share = clopper_pearson(red, runs, 0.999_9);
+    assert!(share.low <= ALPHA / 2.0 && share.high > ALPHA / 8.0, "seed {SEED}: {red} of {runs}, {share:?}");
+}
+
+#[test]
+fn twice_the_rate_is_caught_before_a_load_of_fixed_length_would_end() {
+    const SEED: u64 = 78;
+    const ALPHA: f64 = 1e-6;
+    let mut random = SplitMix64::new(SEED);
+    let wanted = kept_for(0.2, ALPHA);
+    let mut needed: Vec<u64> = (0..100)
+        .map(|_| {
+            let (roots, kept) = until(&mut random, 20_000, wanted);
+            assert!(HeadRatio::until_kept(10_000, &kept, roots, ALPHA).ids_contradict(), "seed {SEED}");
+            roots
+        })
+        .collect();
+    needed.sort_unstable();
+    assert!(needed[50] < offered_for(10_000, 0.2, ALPHA) / 2, "seed {SEED}: {needed:?}");
+}
+
+#[test]
+fn losses_show_in_how_many_roots_it_took() {
+    const SEED: u64 = 79;
+    let mut random = SplitMix64::new(SEED);
+    let (roots, kept) = until(&mut random, 100_000, 500);
+    assert!(!HeadRatio::until_kept(100_000, &kept, roots, 1e-6).count_contradicts());
+    // Half of them never arrived, so it took twice as many.
+    let found = HeadRatio::until_kept(100_000, &kept, 2 * roots, 1e-6);
+    assert!(found.count_contradicts() && !found.ids_contradict(), "{found:?}");
+    assert!(found.by_count.unwrap().lost.unwrap().low > 0.2);
+}
