@@ -13,7 +13,7 @@ use crate::{
     diagnostics::Diagnostics,
     path,
     read::{Mistake, Reader},
-    validate::{self, Parts},
+    validate::{self, Optional, Parts},
     yaml,
 };
 
@@ -151,12 +151,15 @@ fn validate_remains(reader: &Reader, root: &crate::node::Node) -> Vec<validate::
     let at = |keys| path::Path::root().key(keys);
     let metadata = reader.read(root, &at("metadata"));
     let cluster = reader.read(root, &at("spec.cluster"));
+    let collector = reader.read(root, &at("spec.collector"));
     let faults: Option<Vec<_>> = reader.read(root, &at("spec.faults"));
     let load = reader.read(root, &at("spec.load"));
     let expect: Option<Vec<_>> = reader.read(root, &at("spec.expect"));
     validate::validate_parts(&Parts {
         metadata: metadata.as_ref(),
         cluster: cluster.as_ref(),
+        // One that is not there cannot be told from one that cannot be read.
+        collector: collector.as_ref().map_or(Optional::Unknown, Optional::There),
         faults: faults.as_deref(),
         load: load.as_ref(),
         expect: expect.as_deref(),

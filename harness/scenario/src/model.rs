@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod cluster;
+pub mod collector;
 pub mod expect;
 pub mod fault;
 pub mod load;
@@ -14,15 +15,16 @@ pub mod matches;
 pub mod traffic;
 
 pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
+pub use collector::Collector;
 pub use expect::{
-    Blame, Complete, EventMatch, Expectation, Injected, Latency, LinkMatch, LoadExpectation, Percentiles,
-    Phases, Recovery, RequestFilter, Requests, Roots, Sampling, SpanKind, SpanSelector, SpanStatus, Spans,
-    WatchersExpectation,
+    Blame, Complete, Conserved, EventMatch, Expectation, Injected, Kept, Latency, LinkMatch, LoadExpectation,
+    Percentiles, Phases, Recovery, RequestFilter, Requests, Roots, Sampling, SpanKind, SpanMetrics,
+    SpanSelector, SpanStatus, Spans, Until, WatchersExpectation,
 };
 pub use fault::{
-    AdmissionOperation, Delay, Deny, EtcdFault, FailurePolicy, Fault, GrpcStatus, HeldSide, HttpFailure,
-    MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour, WebhookAnswer, WebhookFault,
-    WebhookRule, WebhookType, Window,
+    AdmissionOperation, CollectorFault, CollectorOutage, Delay, Deny, EtcdFault, FailurePolicy, Fault,
+    GrpcStatus, HeldSide, HttpFailure, MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour,
+    WebhookAnswer, WebhookFault, WebhookRule, WebhookType, Window,
 };
 pub use load::{
     AbortRule, Arrivals, ClientOptions, CreateOperation, DeleteOperation, Encoding, GetOperation, Identity,
@@ -84,6 +86,9 @@ pub struct Spec {
     /// The control plane to start.
     #[serde(default)]
     pub cluster: Cluster,
+    /// The Collector between whoever sends spans and the sink; none unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<Collector>,
     /// What to break.
     #[serde(default)]
     pub faults: Vec<Fault>,

@@ -6,12 +6,13 @@
 
 use crate::{
     Scenario,
-    model::{Cluster, Expectation, Fault, Load, Metadata, Window},
+    model::{Cluster, Collector, Expectation, Fault, Load, Metadata, Window},
     path::Path,
 };
 
 mod bounds;
 mod cluster;
+mod collector;
 mod etcd;
 mod expect;
 mod faults;
@@ -46,9 +47,22 @@ pub struct Finding {
 pub(crate) struct Parts<'a> {
     pub(crate) metadata: Option<&'a Metadata>,
     pub(crate) cluster: Option<&'a Cluster>,
+    pub(crate) collector: Optional<'a, Collector>,
     pub(crate) faults: Option<&'a [Fault]>,
     pub(crate) load: Option<&'a Load>,
     pub(crate) expect: Option<&'a [Expectation]>,
+}
+
+/// A part that a scenario may leave out.
+#[derive(Debug, Default)]
+pub(crate) enum Optional<'a, T> {
+    /// It could not be read, if it is there.
+    #[default]
+    Unknown,
+    /// The scenario leaves it out.
+    Absent,
+    /// It is there.
+    There(&'a T),
 }
 
 /// The findings so far.
@@ -70,12 +84,16 @@ pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
     if let Some(cluster) = parts.cluster {
         cluster::check(cluster, &root.key("spec.cluster"), &mut findings);
     }
+    if let Optional::There(collector) = parts.collector {
+        collector::check(collector, &root.key("spec.collector"), &mut findings);
+    }
     if let Some(faults) = parts.faults {
         faults::check(faults, parts, &root.key("spec.faults"), &mut findings);
     }
     if let Some(load) = parts.load {
         load::check(load, &root.key("spec.load"), &mut findings);
     }
+    load::without_api_server(parts, &mut findings);
     if let Some(expect) = parts.expect {
         expect::check(expect, parts, &root.key("spec.expect"), &mut findings);
     }
@@ -117,12 +135,30 @@ impl<'a> Parts<'a> {
         Self {
             metadata: Some(&scenario.metadata),
             cluster: Some(&scenario.spec.cluster),
+            collector: scenario.spec.collector.as_ref().map_or(Optional::Absent, Optional::There),
             faults: Some(&scenario.spec.faults),
             load: Some(&scenario.spec.load),
             expect: Some(&scenario.spec.expect),
         }
     }
 }
+
+// === impl Optional ===
+
+impl<T> Optional<'_, T> {
+    /// Whether the scenario certainly leaves it out.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+impl<T> Clone for Optional<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Optional<'_, T> {}
 
 // === impl Findings ===
 

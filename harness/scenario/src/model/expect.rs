@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{AttributeMatch, Identity, Resource, TextMatch, Window};
 use crate::units::{Bound, Duration, Ratio};
 
+mod collector;
 mod sampling;
 
-pub use sampling::{Roots, Sampling};
+pub use collector::{Conserved, Kept, SpanMetrics};
+pub use sampling::{Roots, Sampling, Until};
 
 /// One expectation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,8 +26,16 @@ pub enum Expectation {
     Spans(Spans),
     /// Every request that had to be traced is there, whole, and no other.
     Complete(Complete),
-    /// The head sampler kept what it had to keep.
+    /// A sampler kept what it had to keep.
     Sampling(Sampling),
+    /// No span is lost in the Collector without somebody counting it.
+    Conserved(Conserved),
+    /// Some traces that the Collector was given had to be kept, or had not to be.
+    Kept(Kept),
+    /// The metrics that the Collector makes of spans say what the spans say.
+    SpanMetrics(SpanMetrics),
+    /// An expectation that must not be met: its verdict must be a failure.
+    Fails(Box<Expectation>),
     /// Response times, from the intended start.
     Latency(Latency),
     /// Self time by phase of the API server.

@@ -17,6 +17,8 @@ pub enum Fault {
     Etcd(EtcdFault),
     /// A trace backend that is slow, refuses or is away.
     Sink(SinkFault),
+    /// A Collector that ends, and is started again.
+    Collector(CollectorFault),
 }
 
 /// An admission webhook of ours, registered for the run.
@@ -371,6 +373,30 @@ pub enum SinkMisbehaviour {
     Away,
 }
 
+/// A Collector that ends, and is started again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CollectorFault {
+    /// The fault's name: a DNS label.
+    pub name: String,
+    /// How it ends.
+    #[serde(default)]
+    pub does: CollectorOutage,
+    /// When it ends, and when it is started again.
+    pub during: Window,
+}
+
+/// How a Collector ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CollectorOutage {
+    /// It is asked to (SIGTERM), and sends on what it has.
+    #[default]
+    Stop,
+    /// It is killed (SIGKILL), and what it has is lost.
+    Kill,
+}
+
 // === impl Fault ===
 
 impl Fault {
@@ -380,6 +406,7 @@ impl Fault {
             Self::Webhook(fault) => &fault.name,
             Self::Etcd(fault) => &fault.name,
             Self::Sink(fault) => &fault.name,
+            Self::Collector(fault) => &fault.name,
         }
     }
 
@@ -389,6 +416,7 @@ impl Fault {
             Self::Webhook(fault) => fault.during,
             Self::Etcd(fault) => fault.during,
             Self::Sink(fault) => fault.during,
+            Self::Collector(fault) => Some(fault.during),
         }
     }
 }

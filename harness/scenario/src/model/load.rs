@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, Schema, transform::Transform};
 use serde::{Deserialize, Serialize};
 
+use super::Traffic;
 use crate::units::Duration;
 
 mod abort;
@@ -32,7 +33,7 @@ pub use sizes::{SizeDistribution, Sizes};
 pub use users::{Session, Users};
 pub use watchers::{WatchMode, Watchers};
 
-/// What to send: exactly one of `arrivals`, `users` and `replay`, and what they need.
+/// What to send: exactly one of `arrivals`, `users`, `replay` and `traces`, and what they need.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(transform = exactly_one_of(Self::SOURCES))]
@@ -46,6 +47,9 @@ pub struct Load {
     /// What was once sent, sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// Traces shaped like those of an API server, sent to the Collector without one. No control plane is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traffic>,
     /// What each arrival does, and each step of users without sessions: one of these, chosen by weight.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<MixEntry>,
@@ -95,6 +99,7 @@ impl Default for Load {
             arrivals: None,
             users: None,
             replay: None,
+            traces: None,
             mix: Vec::new(),
             watchers: Vec::new(),
             identities: Vec::new(),
@@ -111,7 +116,7 @@ impl Default for Load {
 
 impl Load {
     /// The keys of which a load has exactly one.
-    pub const SOURCES: &'static [&'static str] = &["arrivals", "users", "replay"];
+    pub const SOURCES: &'static [&'static str] = &["arrivals", "users", "replay", "traces"];
 
     /// Every mix entry, wherever it stands: of the load, of stages, of sessions.
     pub fn entries(&self) -> impl Iterator<Item = &MixEntry> {
@@ -125,7 +130,8 @@ impl Load {
 
     /// The keys of the sources that are given; one, once the scenario is checked.
     pub fn sources(&self) -> Vec<&'static str> {
-        let is_given = [self.arrivals.is_some(), self.users.is_some(), self.replay.is_some()];
+        let is_given =
+            [self.arrivals.is_some(), self.users.is_some(), self.replay.is_some(), self.traces.is_some()];
         given(Self::SOURCES, &is_given)
     }
 
@@ -134,7 +140,8 @@ impl Load {
         let arrivals = || self.arrivals.as_ref().filter(|arrivals| arrivals.is_whole()).map(Arrivals::total);
         let users = || self.users.as_ref().map(|users| users.duration.get());
         let replay = || self.replay.as_ref()?.duration.map(Duration::get);
-        arrivals().or_else(users).or_else(replay).map(Duration::from)
+        let traces = || self.traces.as_ref().map(|traffic| traffic.length().get());
+        arrivals().or_else(users).or_else(replay).or_else(traces).map(Duration::from)
     }
 
     /// The names of the parts that requests of the ledger belong to, by the ledger's number: stages, or the users'

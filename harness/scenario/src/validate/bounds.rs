@@ -62,6 +62,13 @@ pub(super) fn possible(bound: &Bound<u64>, at: &Path, findings: &mut Findings) {
     }
 }
 
+/// As [`possible`], of a share.
+pub(super) fn possible_share(bound: &Bound<Ratio>, at: &Path, findings: &mut Findings) {
+    if is_empty(bound, &Range(Ratio::new_unchecked(0.0), Some(Ratio::one()))) {
+        findings.add(at, "no value can be within this bound");
+    }
+}
+
 fn useful<T: PartialOrd>(
     bound: &Bound<T>,
     range: &Range<T>,

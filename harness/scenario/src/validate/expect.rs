@@ -14,8 +14,11 @@ use crate::{
     units::{Comparison, Ratio},
 };
 
+mod collector;
 mod load;
 mod sampling;
+
+pub(super) use self::collector::needs_collector;
 
 /// The verbs of requests, in the words of Kubernetes' RBAC and the ledger.
 pub const VERBS: &[&str] = &[
@@ -34,67 +37,76 @@ pub const VERBS: &[&str] = &[
 
 pub(super) fn check(expectations: &[Expectation], parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
     for (index, expectation) in limited(expectations, at, findings).iter().enumerate() {
-        let at = at.index(index);
-        match expectation {
-            Expectation::Injected(injected) => {
-                let at = at.key("injected");
-                api_server_fault(&injected.fault, parts, &at, findings);
-                let fine = injected.share.get() > 0.0;
-                findings.require(fine, &at.key("share"), "0% of the injections are always within");
-            }
-            Expectation::Blame(blame) => {
-                self::blame(blame, parts, &at.key("blame"), findings);
-            }
-            Expectation::Spans(expected) => spans::check(expected, &at.key("spans"), findings),
-            Expectation::Complete(complete) => {
-                let at = at.key("complete");
-                bounds::possible(&complete.missing, &at.key("missing"), findings);
-                bounds::possible(&complete.duplicates, &at.key("duplicates"), findings);
-                bounds::possible(&complete.orphans, &at.key("orphans"), findings);
-                bounds::possible(&complete.unexpected, &at.key("unexpected"), findings);
-            }
-            Expectation::Sampling(expected) => {
-                sampling::check(expected, parts, &at.key("sampling"), findings);
-            }
-            Expectation::Latency(latency) => {
-                let at = at.key("latency");
-                filter(&latency.filter, parts.load, &at.key("where"), findings);
-                percentiles(&latency.is, Purpose::Check, &at.key("is"), findings);
-            }
-            Expectation::Phases(phases) => {
-                let at = at.key("phases");
-                filter(&phases.filter, parts.load, &at.key("where"), findings);
-                findings.require(!phases.phase.trim().is_empty(), &at.key("phase"), "must not be empty");
-                if let Some(is) = &phases.is {
-                    percentiles(is, Purpose::Check, &at.key("is"), findings);
-                }
-                if let Some(share) = &phases.share {
-                    bounds::ratio(share, Purpose::Check, &at.key("share"), findings);
-                }
-                needs(phases.is.is_some() || phases.share.is_some(), &at, "`is` or `share`", findings);
-            }
-            Expectation::Requests(requests) => {
-                let at = at.key("requests");
-                filter(&requests.filter, parts.load, &at.key("where"), findings);
-                if let Some(count) = &requests.count {
-                    bounds::count(count, &at.key("count"), findings);
-                }
-                if let Some(share) = &requests.share {
-                    bounds::ratio(share, Purpose::Check, &at.key("share"), findings);
-                }
-                needs(
-                    requests.count.is_some() || requests.share.is_some(),
-                    &at,
-                    "`count` or `share`",
-                    findings,
-                );
-            }
-            Expectation::Recovery(expected) => recovery(expected, parts, &at.key("recovery"), findings),
-            Expectation::Load(expected) => load::check(expected, parts.load, &at.key("load"), findings),
-            Expectation::Watchers(expected) => {
-                load::watchers(expected, parts.load, &at.key("watchers"), findings);
-            }
+        one(expectation, parts, &at.index(index), findings);
+    }
+}
+
+fn one(expectation: &Expectation, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    match expectation {
+        Expectation::Injected(injected) => {
+            let at = at.key("injected");
+            api_server_fault(&injected.fault, parts, &at, findings);
+            let fine = injected.share.get() > 0.0;
+            findings.require(fine, &at.key("share"), "0% of the injections are always within");
         }
+        Expectation::Blame(blame) => {
+            self::blame(blame, parts, &at.key("blame"), findings);
+        }
+        Expectation::Spans(expected) => spans::check(expected, &at.key("spans"), findings),
+        Expectation::Complete(complete) => {
+            let at = at.key("complete");
+            bounds::possible(&complete.missing, &at.key("missing"), findings);
+            bounds::possible(&complete.duplicates, &at.key("duplicates"), findings);
+            bounds::possible(&complete.orphans, &at.key("orphans"), findings);
+            bounds::possible(&complete.unexpected, &at.key("unexpected"), findings);
+        }
+        Expectation::Sampling(expected) => {
+            sampling::check(expected, parts, &at.key("sampling"), findings);
+        }
+        Expectation::Conserved(expected) => {
+            collector::conserved(expected, parts, &at.key("conserved"), findings);
+        }
+        Expectation::Kept(expected) => collector::kept(expected, parts, &at.key("kept"), findings),
+        Expectation::SpanMetrics(_) => needs_collector(parts, &at.key("spanMetrics"), findings),
+        Expectation::Latency(latency) => {
+            let at = at.key("latency");
+            filter(&latency.filter, parts.load, &at.key("where"), findings);
+            percentiles(&latency.is, Purpose::Check, &at.key("is"), findings);
+        }
+        Expectation::Phases(phases) => {
+            let at = at.key("phases");
+            filter(&phases.filter, parts.load, &at.key("where"), findings);
+            findings.require(!phases.phase.trim().is_empty(), &at.key("phase"), "must not be empty");
+            if let Some(is) = &phases.is {
+                percentiles(is, Purpose::Check, &at.key("is"), findings);
+            }
+            if let Some(share) = &phases.share {
+                bounds::ratio(share, Purpose::Check, &at.key("share"), findings);
+            }
+            needs(phases.is.is_some() || phases.share.is_some(), &at, "`is` or `share`", findings);
+        }
+        Expectation::Requests(requests) => {
+            let at = at.key("requests");
+            filter(&requests.filter, parts.load, &at.key("where"), findings);
+            if let Some(count) = &requests.count {
+                bounds::count(count, &at.key("count"), findings);
+            }
+            if let Some(share) = &requests.share {
+                bounds::ratio(share, Purpose::Check, &at.key("share"), findings);
+            }
+            needs(requests.count.is_some() || requests.share.is_some(), &at, "`count` or `share`", findings);
+        }
+        Expectation::Recovery(expected) => recovery(expected, parts, &at.key("recovery"), findings),
+        Expectation::Load(expected) => load::check(expected, parts.load, &at.key("load"), findings),
+        Expectation::Watchers(expected) => {
+            load::watchers(expected, parts.load, &at.key("watchers"), findings);
+        }
+        Expectation::Fails(expected) => match &**expected {
+            Expectation::Fails(_) => {
+                findings.add(&at.key("fails"), "what fails to fail is met").help("leave both out");
+            }
+            expected => one(expected, parts, &at.key("fails"), findings),
+        },
     }
 }
 
@@ -131,11 +143,11 @@ fn api_server_fault<'a>(
     findings: &mut Findings,
 ) -> Option<&'a Fault> {
     let fault = named(name, parts, at, findings);
-    if let Some(Fault::Sink(_)) = fault {
+    if let Some(Fault::Sink(_) | Fault::Collector(_)) = fault {
         findings
             .add(
                 &at.key("fault"),
-                format!("`{name}` is a fault of the sink, which no span of a request shows"),
+                format!("`{name}` is a fault behind the API server, which no span of a request shows"),
             )
             .help("name a webhook or etcd fault, or use `recovery`");
     }
@@ -177,7 +189,7 @@ fn spares_none(fault: &Fault, load: Option<&Load>) -> bool {
                     _ => false,
                 }
         }
-        Fault::Sink(_) => false,
+        Fault::Sink(_) | Fault::Collector(_) => false,
     }
 }
 
@@ -204,7 +216,7 @@ fn recovery(recovery: &Recovery, parts: &Parts<'_>, at: &Path, findings: &mut Fi
                 .help("give the fault `during: {from: ..., to: ...}`")
                 .rests_on(faults_at());
         }
-        Some(Fault::Webhook(_) | Fault::Etcd(_)) => {
+        Some(Fault::Webhook(_) | Fault::Etcd(_) | Fault::Collector(_)) => {
             findings
                 .add(&at.key("fault"), format!("`{}` is not a fault of the sink", recovery.fault))
                 .help("recovery is about a sink that was away; name a `sink` fault");

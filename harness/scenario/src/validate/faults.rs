@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Findings, Parts, etcd, limited, names, webhook, window, writes};
+use super::{Findings, Parts, etcd, expect::needs_collector, limited, names, webhook, window, writes};
 use crate::{
     model::{Delay, Fault, SinkFault, SinkMisbehaviour},
     path::Path,
@@ -18,6 +18,7 @@ pub(super) fn check(faults: &[Fault], parts: &Parts<'_>, at: &Path, findings: &m
             Fault::Webhook(_) => "webhook",
             Fault::Etcd(_) => "etcd",
             Fault::Sink(_) => "sink",
+            Fault::Collector(_) => "collector",
         };
         let at = at.index(index).key(kind);
         names::dns_label(fault.name(), &at.key("name"), findings);
@@ -28,6 +29,7 @@ pub(super) fn check(faults: &[Fault], parts: &Parts<'_>, at: &Path, findings: &m
             Fault::Webhook(fault) => webhook::check(fault, writes, &at, findings),
             Fault::Etcd(fault) => etcd::check(fault, writes, parts.cluster, &at, findings),
             Fault::Sink(fault) => sink(fault, &at, findings),
+            Fault::Collector(_) => needs_collector(parts, &at, findings),
         }
         if let Some(during) = fault.during() {
             window(during, parts.load, &at.key("during"), findings);

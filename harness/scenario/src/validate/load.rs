@@ -12,8 +12,11 @@ mod arrivals;
 mod entries;
 mod identities;
 mod population;
+mod traces;
 mod users;
 mod watchers;
+
+pub(super) use traces::others as without_api_server;
 
 /// Where load is. What rests on several parts of it rests on all of it.
 pub(super) fn load_at() -> Path {
@@ -32,6 +35,7 @@ pub(super) fn check(load: &Load, at: &Path, findings: &mut Findings) {
         self::replay(replay, &at.key("replay"), findings);
     }
     entries::check(load, at, findings);
+    traces::check(load, at, findings);
     watchers::check(load, &at.key("watchers"), findings);
     identities::check(&load.identities, &at.key("identities"), findings);
     namespace(load, &at.key("namespace"), findings);
@@ -46,7 +50,14 @@ pub(super) fn check(load: &Load, at: &Path, findings: &mut Findings) {
 
 /// Finds a mapping with none of the keys of which it has exactly one, or with several of them. `given` are those
 /// that it has.
-fn exactly_one(given: &[&str], known: &[&str], what: &str, advice: &str, at: &Path, findings: &mut Findings) {
+pub(super) fn exactly_one(
+    given: &[&str],
+    known: &[&str],
+    what: &str,
+    advice: &str,
+    at: &Path,
+    findings: &mut Findings,
+) {
     match given {
         [_] => {}
         [] => {

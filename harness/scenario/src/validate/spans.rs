@@ -41,7 +41,7 @@ pub(super) fn check(spans: &Spans, at: &Path, findings: &mut Findings) {
     }
 }
 
-fn selector(selector: &SpanSelector, at: &Path, findings: &mut Findings) {
+pub(super) fn selector(selector: &SpanSelector, at: &Path, findings: &mut Findings) {
     let texts = [("name", &selector.name), ("scope", &selector.scope), ("service", &selector.service)];
     for (key, matched) in texts {
         if let Some(matched) = matched {

@@ -131,7 +131,10 @@ fn truth_values_are_strict() {
 #[test]
 fn keys_that_are_not_indented_are_explained() {
     let text = with_faults("    - <<webhook>>:\n      name: x\n      type: mutating");
-    assert_problems(&text, &["expected exactly one of `webhook`, `etcd`, `sink`, got `webhook` and `name`"]);
+    assert_problems(
+        &text,
+        &["expected exactly one of `webhook`, `etcd`, `sink`, `collector`, got `webhook` and `name`"],
+    );
     let text = text.replace("<<", "").replace(">>", "");
     let advice = problems(&text).problems()[0].advice().map(str::to_owned);
     assert_eq!(advice.as_deref(), Some("indent what belongs to `webhook` further than `webhook` itself"));

@@ -15,17 +15,28 @@ const LENGTH: u64 = 60_000;
 
 /// Any valid scenario.
 pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
-    let spec = (any::<u64>(), cluster(), vec(fault(), 0..5), load::load()).prop_flat_map(
-        |(seed, cluster, faults, load)| {
+    let spec = (any::<u64>(), cluster(), collector(), vec(fault(), 0..5), load::load()).prop_flat_map(
+        |(seed, cluster, collector, faults, load)| {
+            let faults: Vec<Fault> = faults
+                .into_iter()
+                .filter(|fault| collector.is_some() || !matches!(fault, Fault::Collector(_)))
+                .collect();
             let faults = named(faults);
             let names = faults
                 .iter()
+                .filter(|fault| !matches!(fault, Fault::Collector(_)))
                 .map(|fault| (fault.name().to_owned(), matches!(fault, Fault::Sink(_))))
                 .collect();
             let expected = expectation(names, &load);
+            let expected = if collector.is_some() {
+                prop_oneof![3 => expected, 1 => of_collector()].boxed()
+            } else {
+                expected.boxed()
+            };
             let spec = move |expect| Spec {
                 seed,
                 cluster: cluster.clone(),
+                collector: collector.clone(),
                 faults: faults.clone(),
                 load: load.clone(),
                 expect,
@@ -39,6 +50,44 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
         metadata: Metadata { name, description },
         spec,
     })
+}
+
+/// A Collector, or none.
+fn collector() -> impl Strategy<Value = Option<Collector>> {
+    let gates = proptest::collection::btree_map("[a-z]{1,8}", any::<bool>(), 0..3);
+    let env = proptest::collection::btree_map("[A-Z]{1,8}", text(), 0..3);
+    let config = prop_oneof![
+        "[a-z: \n]{1,30}[a-z]".prop_map(|text| (Some(text), None)),
+        "[a-z]{1,8}\\.yaml".prop_map(|path| (None, Some(path.into()))),
+    ];
+    let collector = (config, gates, env).prop_map(|((config, config_file), feature_gates, env)| Collector {
+        config,
+        config_file,
+        feature_gates,
+        env,
+        ..Collector::default()
+    });
+    option::of(collector)
+}
+
+/// What may be expected of a Collector.
+fn of_collector() -> impl Strategy<Value = Expectation> {
+    let share =
+        || select(vec!["= 0%", "= 100%", "> 3%", "1%..5%"]).prop_map(|text| text.parse().expect("a bound"));
+    let kept = (share(), any::<bool>(), option::of(duration())).prop_map(|(share, whole, slower_than)| {
+        Expectation::Kept(Kept { share, whole, slower_than, ..Kept::default() })
+    });
+    let conserved = (share(), share(), any::<u64>()).prop_map(|(refused, failed, dropped)| {
+        let dropped_too_early = Bound::at_most(dropped);
+        Expectation::Conserved(Conserved { refused, failed, dropped_too_early })
+    });
+    let one = prop_oneof![
+        kept,
+        conserved,
+        Just(Expectation::Sampling(Sampling::of(Roots::Collector))),
+        Just(Expectation::SpanMetrics(SpanMetrics::default())),
+    ];
+    (one, any::<bool>()).prop_map(|(one, fails)| if fails { Expectation::Fails(Box::new(one)) } else { one })
 }
 
 /// Text with everything that YAML could take for something else.
@@ -210,7 +259,11 @@ fn fault() -> impl Strategy<Value = Fault> {
     let sink = (does, window()).prop_map(|(does, during)| {
         Fault::Sink(SinkFault { name: String::new(), does, during: Some(during) })
     });
-    prop_oneof![webhook().prop_map(Fault::Webhook), etcd, sink]
+    let collector = (window(), any::<bool>()).prop_map(|(during, kills)| {
+        let does = if kills { CollectorOutage::Kill } else { CollectorOutage::Stop };
+        Fault::Collector(CollectorFault { name: String::new(), does, during })
+    });
+    prop_oneof![webhook().prop_map(Fault::Webhook), etcd, sink, collector]
 }
 
 /// Gives every fault a name of its own.
@@ -220,6 +273,7 @@ fn named(mut faults: Vec<Fault>) -> Vec<Fault> {
             Fault::Webhook(fault) => &mut fault.name,
             Fault::Etcd(fault) => &mut fault.name,
             Fault::Sink(fault) => &mut fault.name,
+            Fault::Collector(fault) => &mut fault.name,
         };
         *name = format!("f{index}");
     }

@@ -64,7 +64,7 @@ fn fine(text: &str) {
 fn a_load_has_one_source() {
     let text = SHORT.replace("  load:", "  <<load>>:").replace(SENDING, "objects: 5");
     assert_problems(&text, &["has no source of operations"]);
-    assert_eq!(advice(&text), "give it one of `arrivals`, `users`, `replay`");
+    assert_eq!(advice(&text), "give it one of `arrivals`, `users`, `replay`, `traces`");
     let text = SHORT.replace("  load:", "  <<load>>:\n    replay: {audit: a.log}");
     assert_problems(&text, &["has more than one source of operations: `arrivals`, `replay`"]);
 }

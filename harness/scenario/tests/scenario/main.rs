@@ -1,5 +1,6 @@
 //! Scenario files from the outside: what is read, what is refused and where, and what is written back.
 
+mod behind;
 mod collector;
 mod diagnostics;
 mod form;

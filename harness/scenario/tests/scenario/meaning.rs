@@ -200,7 +200,10 @@ fn names_of_faults_in_expectations() {
     expect("injected: {fault: <<hok>>}", &["there is no fault `hok`"]);
     let found = problems(&with_expect("    - injected: {fault: hok}"));
     assert_eq!(found.problems()[0].advice(), Some("did you mean `hook`?"));
-    expect("blame: {fault: <<gone>>}", &["`gone` is a fault of the sink, which no span of a request shows"]);
+    expect(
+        "blame: {fault: <<gone>>}",
+        &["`gone` is a fault behind the API server, which no span of a request shows"],
+    );
     expect("recovery: {fault: <<store>>, lost: 0%}", &["`store` is not a fault of the sink"]);
     expect(
         "recovery: {fault: <<gone>>, lost: 0%}",

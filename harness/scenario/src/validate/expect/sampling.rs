@@ -1,8 +1,8 @@
 //! Rules for what is expected of the head sampler.
 
-use super::load_at;
+use super::{collector::needs_collector, load_at};
 use crate::{
-    model::{Load, MixEntry, Roots, Sampling, TraceFlag},
+    model::{Load, MixEntry, Roots, Sampling, TraceFlag, Until},
     path::Path,
     units::{Bound, Comparison, PerMillion},
     validate::{
@@ -49,10 +49,12 @@ pub(super) fn check(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings:
             }
         }
         Roots::RequestRoots => {}
+        Roots::Collector => needs_collector(parts, at, findings),
     }
+    until(expected, parts, at, findings);
     if expected.lost.is_some() && expected.of != Roots::RequestRoots {
         let message = match expected.of {
-            Roots::HonouredParents => "every lost trace is told, and none is allowed",
+            Roots::HonouredParents | Roots::Collector => "every lost trace is told, and none is allowed",
             Roots::RequestRoots | Roots::AuthenticationRoots => "nobody knows how many there were",
         };
         findings.add(&at.key("lost"), message).help("leave it out, or name `requestRoots`");
@@ -63,12 +65,33 @@ pub(super) fn check(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings:
                 "load sends no `traceparent` that the API server honours",
                 "add an operation `as: admin` that sends one, or name `requestRoots`",
             ),
-            Roots::RequestRoots | Roots::AuthenticationRoots => (
+            Roots::RequestRoots | Roots::AuthenticationRoots | Roots::Collector => (
                 "load sends only requests whose `traceparent` the API server honours",
                 "add an operation `as: unprivileged` or with `traceparent: none`, or name `honouredParents`",
             ),
         };
         findings.add(&at.key("of"), message).help(help).rests_on(load_at());
+    }
+}
+
+/// Finds an end that never comes early.
+fn until(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    if expected.until != Until::Decided {
+        return;
+    }
+    let at = at.key("until");
+    if expected.of != Roots::RequestRoots {
+        findings
+            .add(&at, "only a rate whose requests are counted is decided early")
+            .help("leave it out, or name `requestRoots`");
+    }
+    let of_cluster = parts.cluster.map(|cluster| cluster.tracing.sampling_rate_per_million);
+    let rate = expected.sampling_rate_per_million.map(Some).or(of_cluster);
+    if rate.is_some_and(|rate| rate.map_or(0, PerMillion::get) == 0) {
+        findings
+            .add(&at, "at a rate of 0 nothing is kept, so the load never ends early")
+            .help("leave it out")
+            .rests_on(Path::root().key("spec.cluster"));
     }
 }
 
@@ -84,6 +107,6 @@ fn sends_none(of: Roots, load: &Load) -> bool {
         Roots::HonouredParents => !entries.any(honoured),
         Roots::RequestRoots => entries.all(honoured),
         // The API server's own requests have some too.
-        Roots::AuthenticationRoots => false,
+        Roots::AuthenticationRoots | Roots::Collector => false,
     }
 }

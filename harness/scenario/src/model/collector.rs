@@ -1,0 +1,61 @@
+//! A Collector between the API server and the sink.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An OpenTelemetry Collector between whoever sends spans and the sink.
+///
+/// The configuration runs as it is, but for endpoints: receivers get free ports of the loopback interface, exporters of
+/// traces send to the sink, and the Collector's own metrics are read. Exactly one of `config` and `configFile` is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Collector {
+    /// The Collector's configuration, as a block of YAML text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// The file with the Collector's configuration, relative to the scenario.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_file: Option<PathBuf>,
+    /// The Collector's version, `0.161` or `0.161.0`.
+    pub version: String,
+    /// A binary to use in place of the one that would be looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
+    /// Feature gates of the Collector (`--feature-gates`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub feature_gates: BTreeMap<String, bool>,
+    /// Further environment variables, such as `GOMEMLIMIT` and those that the configuration names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+// === impl Collector ===
+
+impl Collector {
+    /// The version that scenarios use unless they say otherwise.
+    pub const DEFAULT_VERSION: &'static str = "0.161";
+
+    /// The keys that say what the configuration is.
+    pub const CONFIGS: &'static [&'static str] = &["config", "configFile"];
+
+    /// Those of [`Self::CONFIGS`] that are given.
+    pub fn configs(&self) -> Vec<&'static str> {
+        let given = [self.config.is_some(), self.config_file.is_some()];
+        Self::CONFIGS.iter().zip(given).filter(|(_, given)| *given).map(|(key, _)| *key).collect()
+    }
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            config: None,
+            config_file: None,
+            version: Self::DEFAULT_VERSION.to_owned(),
+            binary: None,
+            feature_gates: BTreeMap::new(),
+            env: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Rules for what is expected of the Collector.
+
+use crate::{
+    model::{Conserved, Kept, Load},
+    path::Path,
+    suggest,
+    validate::{
+        Findings, Parts,
+        bounds::{self, Purpose},
+        collector::collector_at,
+        spans,
+    },
+};
+
+use super::load_at;
+
+pub(super) fn conserved(expected: &Conserved, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    needs_collector(parts, at, findings);
+    for (key, share) in [("refused", &expected.refused), ("failed", &expected.failed)] {
+        bounds::possible_share(share, &at.key(key), findings);
+    }
+    bounds::possible(&expected.dropped_too_early, &at.key("droppedTooEarly"), findings);
+}
+
+pub(super) fn kept(expected: &Kept, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    needs_collector(parts, at, findings);
+    if let Some(where_) = &expected.selector {
+        spans::selector(where_, &at.key("where"), findings);
+    }
+    findings.require(
+        expected.slower_than.is_none_or(|time| !time.is_zero()),
+        &at.key("slowerThan"),
+        "every trace is slower than 0s",
+    );
+    bounds::ratio(&expected.share, Purpose::Check, &at.key("share"), findings);
+    if let Some(class) = &expected.class
+        && let Some(load) = parts.load
+    {
+        self::class(class, load, &at.key("class"), findings);
+    }
+}
+
+/// Finds an expectation of a Collector where there is none.
+pub(in crate::validate) fn needs_collector(parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    if parts.collector.is_absent() {
+        findings
+            .add(at, "the scenario has no Collector")
+            .help("add `collector: {configFile: ...}` to `spec`")
+            .rests_on(collector_at());
+    }
+}
+
+fn class(class: &str, load: &Load, at: &Path, findings: &mut Findings) {
+    let known: Vec<&str> =
+        load.traces.iter().flat_map(|traces| &traces.classes).map(|class| class.name.as_str()).collect();
+    if known.is_empty() {
+        findings
+            .add(at, "only the traces of `load.traces` have classes")
+            .help("leave it out")
+            .rests_on(load_at());
+    } else if !known.contains(&class) {
+        findings
+            .add(at, format!("no class of traces is called `{class}`"))
+            .help(suggest::help(class, &known))
+            .rests_on(load_at());
+    }
+}

@@ -1,0 +1,110 @@
+//! What a scenario says of a Collector, and of traces in place of requests.
+
+use crate::support::{SHORT, assert_problems, problems};
+
+const CONFIG: &str = "collector: {configFile: otelcol.yaml}";
+const TRACES: &str = "\
+apiVersion: spangate/v1alpha1
+kind: Scenario
+metadata: {name: traces}
+spec:
+  collector: {configFile: otelcol.yaml}
+  load:
+    traces: {rate: 10/s, for: 5s, classes: [{name: a, share: 100%}]}
+";
+
+/// The shortest scenario with a Collector, and with these expectations.
+fn behind(collector: &str, expect: &str) -> String {
+    format!("{}  expect:\n    - {expect}\n", SHORT.replace("  load:", &format!("  {collector}\n  load:")))
+}
+
+fn fine(text: &str) {
+    spangate_scenario::parse("fine", text).unwrap_or_else(|found| panic!("{:?}\n{text}", found.problems()));
+}
+
+#[test]
+fn a_collector_has_one_configuration() {
+    fine(&behind(CONFIG, "conserved: {}"));
+    assert_problems(
+        &behind("collector: <<{}>>", "conserved: {}"),
+        &["has no configuration of the Collector"],
+    );
+    assert_problems(
+        &behind("collector: <<{configFile: a.yaml, config: x}>>", "conserved: {}"),
+        &["has more than one configuration of the Collector: `config`, `configFile`"],
+    );
+    assert_problems(
+        &behind("collector: {configFile: a.yaml, version: <<latest>>}", "conserved: {}"),
+        &["`latest` is not a version"],
+    );
+    assert_problems(
+        &behind("collector: {configFile: a.yaml, featureGates: {-gate: <<true>>}}", "conserved: {}"),
+        &["`-gate` is not the name of a gate"],
+    );
+}
+
+#[test]
+fn what_is_expected_of_a_collector_needs_one() {
+    for expect in ["conserved", "kept", "spanMetrics"] {
+        let text = format!("{SHORT}  expect:\n    - {expect}: <<{{}}>>\n");
+        assert_problems(&text, &["the scenario has no Collector"]);
+    }
+    let text = format!("{SHORT}  expect:\n    - sampling: <<{{of: collector}}>>\n");
+    assert_problems(&text, &["the scenario has no Collector"]);
+    let text =
+        format!("{SHORT}  faults:\n    - collector: <<{{name: gone, during: {{from: 1s, to: 2s}}}}>>\n");
+    assert_problems(&text, &["the scenario has no Collector"]);
+}
+
+#[test]
+fn only_traces_have_classes() {
+    assert_problems(
+        &behind(CONFIG, "kept: {class: <<errors>>}"),
+        &["only the traces of `load.traces` have classes"],
+    );
+    let text = format!("{TRACES}  expect:\n    - kept: {{class: <<b>>}}\n");
+    assert_problems(&text, &["no class of traces is called `b`"]);
+    fine(&format!("{TRACES}  expect:\n    - kept: {{class: a, share: 0%}}\n"));
+    let text = format!("{TRACES}  expect:\n    - kept: {{share: <<\">= 0%\">>}}\n");
+    assert_problems(&text, &["every value is within this bound, so it checks nothing"]);
+}
+
+#[test]
+fn traces_need_a_collector_and_no_api_server() {
+    let without = TRACES.replace("  collector: {configFile: otelcol.yaml}\n", "");
+    let without = without.replace("    traces: {", "    traces: <<{").replace("]}\n", "]}>>\n");
+    assert_problems(&without, &["there is no Collector to send the traces to"]);
+    let text = format!("{TRACES}  expect:\n    - <<complete>>: {{}}\n");
+    let found = problems(&text.replace("<<", "").replace(">>", ""));
+    let found: Vec<String> = found.problems().iter().map(ToString::to_string).collect();
+    assert!(found[0].contains("the load is traces, so there is no API server"), "{found:?}");
+    let text = format!("{TRACES}    mix: <<[{{list: {{resource: pods}}}}]>>\n");
+    assert_problems(&text, &["is never used: traces are sent, and no requests"]);
+}
+
+#[test]
+fn what_fails_may_not_fail_to_fail() {
+    fine(&behind(CONFIG, "fails: {kept: {}}"));
+    assert_problems(&behind(CONFIG, "fails: <<{fails: {kept: {}}}>>"), &["what fails to fail is met"]);
+    // What stands within is checked as well.
+    let text = format!("{SHORT}  expect:\n    - fails: {{kept: <<{{}}>>}}\n");
+    assert_problems(&text, &["the scenario has no Collector"]);
+}
+
+#[test]
+fn only_a_counted_rate_is_decided_early() {
+    let at = |rate: u32, of: &str| {
+        let cluster = format!("  cluster: {{tracing: {{samplingRatePerMillion: {rate}}}}}\n  load:");
+        let load = SHORT.replace("  load:", &cluster).replace("[{list", "[{as: unprivileged, list");
+        format!("{load}  expect:\n    - sampling: {{of: {of}, until: <<decided>>}}\n")
+    };
+    fine(&at(10_000, "requestRoots").replace("<<", "").replace(">>", ""));
+    assert_problems(
+        &at(10_000, "authenticationRoots"),
+        &["only a rate whose requests are counted is decided early"],
+    );
+    assert_problems(
+        &at(0, "requestRoots"),
+        &["at a rate of 0 nothing is kept, so the load never ends early"],
+    );
+}
