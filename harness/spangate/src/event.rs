@@ -62,12 +62,15 @@ pub enum Event {
 #[expect(missing_docs, reason = "the labels say it")]
 pub enum Step {
     Binaries,
+    Collector,
     ControlPlane,
     Tracing,
     Prepare,
     Faults,
     Load,
     Spans,
+    Traces,
+    Drain,
     Judge,
     Clean,
 }
@@ -89,12 +92,15 @@ impl Step {
     pub fn label(self) -> &'static str {
         match self {
             Self::Binaries => "looking up binaries",
+            Self::Collector => "starting the Collector",
             Self::ControlPlane => "starting etcd and kube-apiserver",
             Self::Tracing => "waiting for the first span",
             Self::Prepare => "preparing objects",
             Self::Faults => "arming faults",
             Self::Load => "sending load",
             Self::Spans => "waiting for spans",
+            Self::Traces => "sending traces",
+            Self::Drain => "waiting for the Collector",
             Self::Judge => "judging",
             Self::Clean => "cleaning up",
         }

@@ -10,13 +10,15 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spangate_inject::Injection;
-use spangate_load::{RequestRecord, WatchRecord};
+use spangate_load::{RequestRecord, WatchRecord, synthetic::SentTrace};
 use spangate_scenario::{Scenario, model::RequestFilter};
+use spangate_sink::Passage;
 use spangate_trace::{
     Capture, PhaseTimes, Phases, TraceId, TraceIndex, UnixNanos, contract, select::Context,
 };
 
 use self::stalls::Stalls;
+use crate::collector::{Configuration, running::CollectorFacts};
 
 pub mod stalls;
 
@@ -34,8 +36,23 @@ pub struct Evidence {
     pub capture: Capture,
     /// What else is known of the run.
     pub facts: Facts,
+    /// What the Collector made of the spans, if there was one; [`Self::capture`] is then what it was given.
+    pub passed: Option<Passed>,
+    /// The ledger of synthetic traces.
+    pub traces: Vec<SentTrace>,
     /// The names of the load's stages.
     stages: Vec<String>,
+}
+
+/// What a Collector made of the spans that it was given.
+#[derive(Clone)]
+pub struct Passed {
+    /// The spans that reached the sink.
+    pub kept: Capture,
+    /// The exports that it was given, and what it answered.
+    pub passages: Vec<Passage>,
+    /// Its configuration.
+    pub configuration: Configuration,
 }
 
 /// Evidence with its indexes, as the judges use it.
@@ -66,6 +83,9 @@ pub struct Facts {
     pub realtime: bool,
     /// How the generator kept to its schedule.
     pub generator: Generator,
+    /// What was sent, where the load was synthetic traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<TraceTotals>,
     /// What the sink counted.
     pub sink: SinkFacts,
     /// When the sink misbehaved, and when spans came again.
@@ -74,6 +94,9 @@ pub struct Facts {
     /// When the machine stalled.
     #[serde(default)]
     pub stalls: Stalls,
+    /// What is known of the Collector, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collector: Option<CollectorFacts>,
 }
 
 /// How the generator kept to its schedule.
@@ -115,6 +138,20 @@ pub struct Aborted {
     pub n: u64,
     /// Seconds from the start of the load.
     pub after_seconds: f64,
+}
+
+/// What was sent of synthetic traces, and what the Collector answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TraceTotals {
+    /// Traces of which something was sent.
+    pub traces: u64,
+    /// Spans that were sent.
+    pub spans: u64,
+    /// Spans that were accepted.
+    pub accepted: u64,
+    /// Exports that were sent later than they were due, since too many were under way.
+    pub late_exports: u64,
 }
 
 /// What the sink counted.
@@ -170,7 +207,20 @@ impl Evidence {
         facts: Facts,
     ) -> Self {
         let stages = scenario.spec.load.stage_labels();
-        Self { scenario, requests, injections, watched: Vec::new(), capture, facts, stages }
+        let (watched, passed, traces) = (Vec::new(), None, Vec::new());
+        Self { scenario, requests, injections, watched, capture, facts, passed, traces, stages }
+    }
+
+    /// With what the Collector made of the spans.
+    #[must_use]
+    pub fn with_passed(self, passed: Option<Passed>) -> Self {
+        Self { passed, ..self }
+    }
+
+    /// With the ledger of synthetic traces.
+    #[must_use]
+    pub fn with_traces(self, traces: Vec<SentTrace>) -> Self {
+        Self { traces, ..self }
     }
 
     /// With what the watchers received.

@@ -5,6 +5,7 @@
 //! pure function of, and the [report] says it in every form. `docs/architecture.md` has the picture.
 
 pub mod cli;
+pub mod collector;
 pub mod error;
 pub mod event;
 pub mod evidence;

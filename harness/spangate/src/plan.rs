@@ -3,17 +3,18 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use spangate_cluster::{Assets, AssetsEnv, Wanted};
-use spangate_load::{Preparation, Replay, ReplayError, Schedule};
+use spangate_cluster::{Assets, AssetsEnv, Component, Wanted};
+use spangate_load::{Preparation, Replay, ReplayError, Schedule, synthetic::Synthetic};
 use spangate_scenario::{
     Loaded, Scenario,
-    model::{Expectation, Spans},
+    model::{Expectation, Spans, Traffic},
 };
 
-use crate::{error::CommandError, run::directory::RunDirectory, text, verdict};
+use crate::{collector::Configuration, error::CommandError, run::directory::RunDirectory, text, verdict};
 
 /// A scenario with every choice made.
 pub struct Plan {
@@ -29,6 +30,10 @@ pub struct Plan {
     pub replay: Option<Replay>,
     /// What must exist before the load starts.
     pub preparation: Preparation,
+    /// The traces to send, when the load is traces.
+    pub synthetic: Option<Synthetic>,
+    /// The Collector's configuration, if there is a Collector.
+    pub collector: Option<Configuration>,
     /// The seed, when it is not the scenario's own.
     pub seed_override: Option<u64>,
     /// What is replayed, when it is not what the scenario names.
@@ -45,6 +50,9 @@ pub struct View {
     pub components: Vec<ComponentView>,
     /// The load.
     pub load: LoadView,
+    /// What of the Collector's configuration would be replaced, and what it says that is likely to go wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub collector: Vec<String>,
     /// The command that runs it.
     pub run: String,
 }
@@ -65,7 +73,7 @@ pub struct ComponentView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadView {
-    /// Operations.
+    /// Operations, or traces.
     pub operations: u64,
     /// Operations by mix entry, in the scenario's order.
     pub by_entry: Vec<u64>,
@@ -105,6 +113,17 @@ impl Plan {
                     scenario.spec.seed
                 )));
         }
+        let base = path.parent().unwrap_or(Path::new(""));
+        let collector = scenario.spec.collector.as_ref();
+        let collector = collector.map(|collector| Configuration::read(collector, base)).transpose()?;
+        let synthetic = load.traces.as_ref().map(|traffic| {
+            // The seed of the traffic tells several of them apart, that of the scenario several runs.
+            let seed = scenario.spec.seed.wrapping_add(traffic.seed);
+            Synthetic::new(&Traffic { seed, ..traffic.clone() })
+        });
+        let synthetic = synthetic.transpose().map_err(|error| {
+            CommandError::usage(format!("the traces of {} cannot be made", path.display())).because(error)
+        })?;
         let mut preparation = Preparation::new(load, &schedule);
         if let Some(replay) = &replay {
             replay.prepare(load, &mut preparation);
@@ -116,6 +135,8 @@ impl Plan {
             schedule,
             replay,
             preparation,
+            synthetic,
+            collector,
             seed_override: seed,
             record_override: None,
         })
@@ -123,14 +144,23 @@ impl Plan {
 
     /// What a user should know before the plan is carried out.
     pub fn warnings(&self) -> Vec<String> {
-        self.replay.iter().filter_map(broken_lines).collect()
+        let broken = self.replay.iter().filter_map(broken_lines);
+        broken.chain(self.collector.iter().flat_map(Configuration::warnings)).collect()
     }
 
-    /// The programs that the scenario wants.
-    pub fn wanted(&self, assets: &Assets) -> Result<(Wanted, Wanted), CommandError> {
+    /// The programs that the scenario wants, in the order in which they are looked for.
+    pub fn wanted(&self, assets: &Assets) -> Result<Vec<Wanted>, CommandError> {
         let cluster = &self.scenario.spec.cluster;
         let wrong =
             |error| CommandError::usage("a version of the scenario cannot be understood").because(error);
+        let collector = self.scenario.spec.collector.as_ref().map(|collector| {
+            Ok(Wanted {
+                component: Component::Otelcol,
+                spec: collector.version.parse().map_err(wrong)?,
+                path: collector.binary.clone(),
+            })
+        });
+        let collector = collector.transpose()?;
         let api_server = assets.wanted_kube_apiserver(cluster).map_err(wrong)?;
         let kubernetes = assets
             .catalogue()
@@ -139,7 +169,14 @@ impl Plan {
             .or_else(|_| cluster.kubernetes.parse())
             .map_err(wrong)?;
         let etcd = assets.wanted_etcd(cluster, kubernetes).map_err(wrong)?;
-        Ok((api_server, etcd))
+        let cluster = if self.synthetic.is_some() { Vec::new() } else { vec![etcd, api_server] };
+        Ok(cluster.into_iter().chain(collector).collect())
+    }
+
+    /// How long the load is sent.
+    pub fn duration(&self) -> Duration {
+        let of_traces = self.scenario.spec.load.traces.as_ref().map(Traffic::length);
+        of_traces.map_or(self.schedule.duration, spangate_scenario::units::Duration::get)
     }
 
     /// The command that repeats the run.
@@ -162,6 +199,15 @@ impl Plan {
                 command = format!("{command} --{option} {}", word(&path));
             }
         }
+        if let Some(collector) = &self.scenario.spec.collector {
+            if let Some(binary) = &collector.binary {
+                let binary = std::path::absolute(binary).unwrap_or_else(|_| binary.clone());
+                command = format!("{command} --otelcol {}", word(&binary));
+            }
+            if collector.config_file.is_some() {
+                command = format!("{command} --collector-config \"$here/{}\"", RunDirectory::COLLECTOR);
+            }
+        }
         if self.replay.is_some() {
             command = format!("{command} --record \"$here/{}\"", RunDirectory::RECORD);
         }
@@ -171,8 +217,7 @@ impl Plan {
     /// What a user is shown.
     pub fn view(&self) -> View {
         let assets = Assets::new(AssetsEnv::from_process());
-        let components = self.wanted(&assets).map(|(api_server, etcd)| [etcd, api_server]);
-        let components = components.into_iter().flatten().map(|wanted| ComponentView {
+        let components = self.wanted(&assets).into_iter().flatten().map(|wanted| ComponentView {
             name: wanted.component.to_string(),
             wanted: wanted.spec.to_string(),
             found: match (assets.locate(&wanted), &wanted.path) {
@@ -188,6 +233,13 @@ impl Plan {
             scenario: self.scenario.clone(),
             components: components.collect(),
             load: self.load_view(),
+            collector: self
+                .collector
+                .iter()
+                .flat_map(|configuration| {
+                    configuration.remarks(self.scenario.spec.cluster.tracing.batch.schedule_delay.get())
+                })
+                .collect(),
             run: self.repeat(),
         }
     }
@@ -198,6 +250,16 @@ impl Plan {
         // The requests of a replay are of no entry.
         let arrivals = self.schedule.arrivals().filter(|_| self.replay.is_none());
         arrivals.for_each(|arrival| by_entry[arrival.entry] += 1);
+        if let Some(synthetic) = &self.synthetic {
+            let traces = synthetic.traces().count() as u64;
+            return LoadView {
+                operations: traces,
+                by_entry: Vec::new(),
+                rate: traces as f64 / self.duration().as_secs_f64().max(f64::MIN_POSITIVE),
+                prepared_objects: 0,
+                fingerprint: format!("{:016x}", synthetic.fingerprint()),
+            };
+        }
         LoadView {
             operations: self.schedule.planned(),
             by_entry,
@@ -247,7 +309,7 @@ fn word(path: &Path) -> String {
 }
 
 /// A word that a shell reads as it stands.
-fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
@@ -273,6 +335,9 @@ impl fmt::Display for View {
         for (entry, n) in load.by_entry.iter().enumerate() {
             let share = *n as f64 / load.operations.max(1) as f64;
             writeln!(f, "#   mix[{entry}]: {n} ({})", text::percent(share))?;
+        }
+        for remark in &self.collector {
+            writeln!(f, "#   Collector: {remark}")?;
         }
         writeln!(f, "# run it with: {}", self.run)?;
         f.write_str(&self.scenario.to_yaml())

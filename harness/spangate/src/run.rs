@@ -8,32 +8,38 @@ use std::{
 
 use futures::future::join_all;
 use spangate_cluster::{Assets, AssetsEnv};
-use spangate_load::{Engine, EngineConfig, Outcome, RequestRecord, Summary};
+use spangate_load::{
+    Engine, EngineConfig, Outcome, RequestRecord, Summary,
+    synthetic::{Pace, Sender, SenderConfig, SentTrace, Synthetic, Target},
+};
 use spangate_scenario::{delay::DelaySampler, model::Fault};
-use spangate_sink::{DelayFn, Misbehaviour, capture_file};
+use spangate_sink::{DelayFn, Misbehaviour, Passage, Store, capture_file};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     directory::{DirectoryError, RunDirectory},
-    environment::{Environment, Notes, sleep_until},
+    environment::{Cluster, Environment, Notes, sleep_until},
     ledgers::{Ledgers, Noted},
     settle::Settle,
     stalls::StallMonitor,
     telling::Telling,
 };
 use crate::{
+    collector::running::CollectorFacts,
     error::CommandError,
     event::{Event, Events, Step},
-    evidence::{Aborted, Evidence, Facts, Generator, Outage, SinkFacts},
+    evidence::{Aborted, Evidence, Facts, Generator, Outage, Passed, SinkFacts, TraceTotals},
     plan::Plan,
     report::{self, Report, RequestTotals},
     verdict,
 };
 
 mod api;
+mod decided;
 pub mod directory;
+pub(crate) mod drain;
 pub(crate) mod environment;
 mod ledgers;
 mod priority;
@@ -43,7 +49,7 @@ mod stalls;
 pub(crate) mod telling;
 
 /// Time between the arming of the faults and the first arrival.
-const LEAD: Duration = Duration::from_millis(100);
+pub(crate) const LEAD: Duration = Duration::from_millis(100);
 /// Time after the sink's return in which the exporter must find it again; its gRPC connection backs off for up
 /// to two minutes.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(150);
@@ -84,6 +90,9 @@ async fn run_in(
     let start = Instant::now();
     directory.write(RunDirectory::SCENARIO, &plan.text).map_err(unusable_directory)?;
     directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(unusable_directory)?;
+    if let Some(configuration) = &plan.collector {
+        directory.write(RunDirectory::COLLECTOR, &configuration.text).map_err(unusable_directory)?;
+    }
     if let Some(replay) = &plan.replay {
         directory.copy(RunDirectory::RECORD, replay.path()).map_err(unusable_directory)?;
     }
@@ -111,16 +120,23 @@ async fn run_in(
         () = cancel.cancelled() => Err(CommandError::interrupted()),
     };
     events.step(Step::Clean);
-    let (components, to_first_span) = (environment.components.clone(), environment.to_first_span);
-    let store = environment.sink.store();
+    let components = environment.components.clone();
+    let to_first_span = environment.cluster.as_ref().map(|cluster| cluster.to_first_span);
+    let saving = Saving::of(&environment);
     environment.stop(directory).await;
     drop(notes);
     // Also what a broken run has recorded is kept.
-    let written = capture_file::write(&directory.file(RunDirectory::CAPTURE), &store);
+    let written = saving.write(directory);
     let ledgers = ledgers.close().await?;
-    let (summary, facts) = outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
-    written.map_err(|error| CommandError::environment("the capture cannot be written").because(error))?;
-    directory.write_json(RunDirectory::SUMMARY, &summary).map_err(unusable_directory)?;
+    let Carried { summary, traces, facts } =
+        outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
+    written?;
+    if let Some(summary) = &summary {
+        directory.write_json(RunDirectory::SUMMARY, summary).map_err(unusable_directory)?;
+    }
+    if plan.synthetic.is_some() {
+        directory.write_lines(RunDirectory::TRACES, &traces).map_err(unusable_directory)?;
+    }
     directory.write_json(RunDirectory::FACTS, &facts).map_err(unusable_directory)?;
 
     events.step(Step::Judge);
@@ -128,8 +144,13 @@ async fn run_in(
     let repeat = plan.repeat();
     let mut warnings = plan.warnings();
     let Noted { requests, injections, watched } = ledgers;
-    let evidence = Evidence::new(plan.scenario, requests, injections, store.snapshot(), facts);
-    let evidence = evidence.with_watched(watched);
+    let evidence = Evidence::new(plan.scenario, requests, injections, saving.given.snapshot(), facts);
+    let passed = plan.collector.map(|configuration| Passed {
+        kept: saving.kept.snapshot(),
+        passages: saving.passages,
+        configuration,
+    });
+    let evidence = evidence.with_watched(watched).with_passed(passed).with_traces(traces);
     let verdicts = verdict::judge(&evidence);
     warnings.extend(report::warnings(&evidence.facts.generator, &totals));
     let report = Report {
@@ -145,7 +166,7 @@ async fn run_in(
         facts: evidence.facts,
         started: began.to_string(),
         seconds: start.elapsed().as_secs_f64(),
-        seconds_to_first_span: Some(to_first_span.as_secs_f64()),
+        seconds_to_first_span: to_first_span.map(|time| time.as_secs_f64()),
         repeat,
         directory: directory.path().display().to_string(),
     };
@@ -165,6 +186,51 @@ fn logs_are_in(directory: &RunDirectory) -> String {
     format!("the logs are in {}", directory.file(RunDirectory::LOGS).display())
 }
 
+/// What is written of a run's spans when its processes have ended.
+struct Saving {
+    /// Where spans arrived first.
+    given: Arc<Store>,
+    /// Where they arrived in the end.
+    kept: Arc<Store>,
+    passages: Vec<Passage>,
+    has_collector: bool,
+}
+
+/// What a run came to.
+struct Carried {
+    /// The load, where it was requests.
+    summary: Option<Summary>,
+    /// The ledger of synthetic traces.
+    traces: Vec<SentTrace>,
+    facts: Facts,
+}
+
+// === impl Saving ===
+
+impl Saving {
+    fn of(environment: &Environment) -> Self {
+        Self {
+            given: environment.receiver().store(),
+            kept: environment.sink.store(),
+            passages: environment.receiver().passages(),
+            has_collector: environment.collector.is_some(),
+        }
+    }
+
+    fn write(&self, directory: &RunDirectory) -> Result<(), CommandError> {
+        let write = |name, store| {
+            capture_file::write(&directory.file(name), store)
+                .map_err(|error| CommandError::environment("the capture cannot be written").because(error))
+        };
+        write(RunDirectory::CAPTURE, &self.given)?;
+        if self.has_collector {
+            write(RunDirectory::KEPT, &self.kept)?;
+            directory.write_lines(RunDirectory::PASSAGES, &self.passages).map_err(unusable_directory)?;
+        }
+        Ok(())
+    }
+}
+
 /// A run in its environment.
 struct Run<'r> {
     plan: &'r Plan,
@@ -177,10 +243,18 @@ struct Run<'r> {
 // === impl Run ===
 
 impl Run<'_> {
+    async fn carry_out(&self, ledgers: &Ledgers) -> Result<Carried, CommandError> {
+        match (&self.environment.cluster, &self.plan.synthetic) {
+            (_, Some(synthetic)) => self.send_traces(synthetic).await,
+            (Some(cluster), None) => self.send_requests(cluster, ledgers).await,
+            (None, None) => Err(CommandError::bug("the run has neither a control plane nor traces to send")),
+        }
+    }
+
     /// Prepares, arms, sends, waits and disarms.
-    async fn carry_out(&self, ledgers: &Ledgers) -> Result<(Summary, Facts), CommandError> {
+    async fn send_requests(&self, cluster: &Cluster, ledgers: &Ledgers) -> Result<Carried, CommandError> {
         let (plan, environment, events) = (self.plan, self.environment, self.events);
-        let (endpoint, ca_pem, admin, unprivileged) = environment.target();
+        let (endpoint, ca_pem, admin, unprivileged) = cluster.target();
         let engine = Engine::new(EngineConfig {
             endpoint,
             ca_pem,
@@ -198,9 +272,9 @@ impl Run<'_> {
         engine.prepare().await.map_err(|error| {
             CommandError::environment("the objects of the load cannot be made").because(error)
         })?;
-        if let Some(webhooks) = &environment.webhooks {
+        if let Some(webhooks) = &cluster.webhooks {
             events.step(Step::Faults);
-            let registered = environment.administrator.register(webhooks).await;
+            let registered = cluster.administrator.register(webhooks).await;
             registered.map_err(|error| {
                 CommandError::environment("the webhooks cannot be registered").because(error)
             })?;
@@ -212,50 +286,131 @@ impl Run<'_> {
         let monitor = StallMonitor::start(self.clock, environment.realtime());
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
-        let store = environment.sink.store();
-        let counting = Telling::start(events.clone(), move || Event::Spans(store.len() as u64));
+        let store = environment.receiver().store();
+        let counted = Arc::clone(&store);
+        let counting = Telling::start(events.clone(), move || Event::Spans(counted.len() as u64));
         events.step(Step::Load);
         events
             .send(Event::LoadStarted { planned: plan.schedule.planned(), duration: plan.schedule.duration });
         let gauging = Telling::of_load(events.clone(), engine.gauge());
         let load = async {
-            let mut summary = engine.run(load_start, self.cancel.child_token()).await;
+            let stop = self.cancel.child_token();
+            let decided = decided::decided(&plan.scenario.spec, ledgers, &store, &self.clock, events);
+            let sending = engine.run(load_start, stop.clone());
+            tokio::pin!(sending);
+            let mut summary = tokio::select! {
+                summary = &mut sending => summary,
+                () = decided => {
+                    stop.cancel();
+                    sending.await
+                }
+            };
             environment.disarm();
             let end = self.clock.now();
             summary.watched = watching.stop().await;
             (summary, end, monitor.stop())
         };
-        let ((summary, load_end, stalls), outages) = tokio::join!(load, join_all(self.outages(load_start)));
+        let ((summary, load_end, stalls), outages, ()) =
+            tokio::join!(load, join_all(self.outages(load_start)), self.collector_outages(load_start));
         drop(gauging);
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
         Settle::new(&requests, &plan.scenario.spec)
-            .wait(&environment.sink.store(), events, self.cancel)
+            .wait(&environment.receiver().store(), events, self.cancel)
             .await;
         drop(counting);
-        if let Some(webhooks) = &environment.webhooks {
-            let removed = environment.administrator.unregister(webhooks).await;
+        if let Some(webhooks) = &cluster.webhooks {
+            let removed = cluster.administrator.unregister(webhooks).await;
             removed.map_err(|error| {
                 CommandError::environment("the webhooks cannot be removed").because(error)
             })?;
         }
-        let stats = environment.sink.store().stats();
         let facts = Facts {
             load_start,
             load_end,
             realtime: environment.realtime().is_some(),
             generator: generator(&summary),
-            sink: SinkFacts {
-                exports: stats.requests,
-                received: stats.received_spans,
-                refused: stats.refused_spans + stats.invalid_spans,
-                stored: stats.stored_spans,
-            },
+            traces: None,
+            collector: self.drained().await,
+            sink: self.sink_facts(),
             outages,
             stalls,
         };
-        Ok((summary, facts))
+        Ok(Carried { summary: Some(summary), traces: Vec::new(), facts })
+    }
+
+    /// Sends synthetic traces, and waits until the Collector has decided on them.
+    async fn send_traces(&self, synthetic: &Synthetic) -> Result<Carried, CommandError> {
+        let (environment, events) = (self.environment, self.events);
+        let unsent = |error| CommandError::environment("the traces cannot be sent").because(error);
+        let address = environment.receiver().grpc_addr();
+        let target = Target { host: address.ip().to_string(), port: address.port() };
+        let sender = Sender::new(SenderConfig::new(target), self.clock);
+        sender.connect().await.map_err(unsent)?;
+        let store = environment.receiver().store();
+        let counting = Telling::start(events.clone(), move || Event::Spans(store.len() as u64));
+        let load_start = self.clock.now() + LEAD;
+        events.step(Step::Traces);
+        let (delivery, outages, ()) = tokio::join!(
+            sender.send(synthetic, Pace::Planned, load_start, self.cancel),
+            join_all(self.outages(load_start)),
+            self.collector_outages(load_start)
+        );
+        let delivery = delivery.map_err(unsent)?;
+        let load_end = self.clock.now();
+        drop(counting);
+        let totals = TraceTotals {
+            traces: delivery.traces.len() as u64,
+            spans: delivery.traces.iter().map(|trace| u64::from(trace.sent())).sum(),
+            accepted: delivery.traces.iter().map(|trace| u64::from(trace.accepted())).sum(),
+            late_exports: delivery.counts.waits,
+        };
+        let facts = Facts {
+            load_start,
+            load_end,
+            traces: Some(totals),
+            collector: self.drained().await,
+            sink: self.sink_facts(),
+            outages,
+            ..Facts::default()
+        };
+        Ok(Carried { summary: None, traces: delivery.traces, facts })
+    }
+
+    /// Waits until the Collector has sent on what it was given, and ends it.
+    async fn drained(&self) -> Option<CollectorFacts> {
+        let (collector, configuration) =
+            self.environment.collector.as_ref().zip(self.plan.collector.as_ref())?;
+        self.events.step(Step::Drain);
+        let sink = self.environment.sink.store();
+        drain::drain(collector, &sink, configuration.hold(), self.events, self.cancel).await;
+        Some(collector.finish().await)
+    }
+
+    fn sink_facts(&self) -> SinkFacts {
+        let stats = self.environment.sink.store().stats();
+        SinkFacts {
+            exports: stats.requests,
+            received: stats.received_spans,
+            refused: stats.refused_spans + stats.invalid_spans,
+            stored: stats.stored_spans,
+        }
+    }
+
+    /// Takes the Collector away and brings it back, as the faults say.
+    async fn collector_outages(&self, load_start: UnixNanos) {
+        let Some(collector) = &self.environment.collector else { return };
+        for fault in &self.plan.scenario.spec.faults {
+            let Fault::Collector(fault) = fault else { continue };
+            sleep_until(&self.clock, load_start + fault.during.from.get()).await;
+            collector.take_away(&fault.name, fault.does).await;
+            sleep_until(&self.clock, load_start + fault.during.to.get()).await;
+            if let Err(error) = collector.bring_back(&fault.name).await {
+                // Its facts say that it was never there again.
+                self.events.send(Event::Note(error.chain()));
+            }
+        }
     }
 
     /// The misbehaviours of the sink, each at its time.
@@ -263,7 +418,7 @@ impl Run<'_> {
         let spec = &self.plan.scenario.spec;
         spec.faults.iter().filter_map(move |fault| {
             let Fault::Sink(fault) = fault else { return None };
-            let whole = (Duration::ZERO, self.plan.schedule.duration);
+            let whole = (Duration::ZERO, self.plan.duration());
             let (from, to) = fault.during.map_or(whole, |window| (window.from.get(), window.to.get()));
             let misbehaviour = Misbehaviour::of(&fault.does, |delay| sampler(delay, spec.seed));
             Some(self.outage(fault.name.clone(), misbehaviour, load_start + from, load_start + to))

@@ -6,8 +6,9 @@ use spangate_scenario::Scenario;
 use spangate_sink::capture_file;
 
 use crate::{
+    collector::Configuration,
     error::CommandError,
-    evidence::{Evidence, Facts},
+    evidence::{Evidence, Facts, Passed},
     run::directory::RunDirectory,
 };
 
@@ -47,5 +48,30 @@ pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evid
     let store = capture_file::read(&directory.file(RunDirectory::CAPTURE)).map_err(|error| {
         CommandError::environment("the capture of the saved run cannot be read").because(error)
     })?;
-    Ok(Evidence::new(scenario, requests, injections, store.snapshot(), facts).with_watched(watched))
+    let passed = passed(directory)?;
+    // Other runs send none.
+    let traces = if directory.file(RunDirectory::TRACES).exists() {
+        directory.read_lines(RunDirectory::TRACES).map_err(unreadable)?
+    } else {
+        Vec::new()
+    };
+    let evidence = Evidence::new(scenario, requests, injections, store.snapshot(), facts);
+    Ok(evidence.with_watched(watched).with_passed(passed).with_traces(traces))
+}
+
+/// What the Collector of a run made of the spans, if it had one.
+fn passed(directory: &RunDirectory) -> Result<Option<Passed>, CommandError> {
+    let file = directory.file(RunDirectory::COLLECTOR);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let unreadable = |error| CommandError::environment("the saved run cannot be read").because(error);
+    let kept = capture_file::read(&directory.file(RunDirectory::KEPT)).map_err(|error| {
+        CommandError::environment("what the Collector of the saved run kept cannot be read").because(error)
+    })?;
+    Ok(Some(Passed {
+        kept: kept.snapshot(),
+        passages: directory.read_lines(RunDirectory::PASSAGES).map_err(unreadable)?,
+        configuration: Configuration::from_file(&file)?,
+    }))
 }

@@ -17,6 +17,8 @@ use crate::evidence::{
     stalls::{Stall, Stalls},
 };
 
+pub(crate) mod collected;
+
 /// The fault that every second create meets.
 pub(crate) const SLOW_WEBHOOK: &str = "slow-mutate";
 /// The fault that every third create meets.

@@ -13,21 +13,26 @@ use crate::evidence::{Case, Evidence};
 
 mod blame;
 mod cel;
+mod collector;
 mod complete;
+mod conserved;
 mod expected;
 mod generator;
 mod injected;
+mod kept;
 mod latency;
 mod load;
 mod phases;
 mod recovery;
 mod requests;
 mod sampling;
+mod span_metrics;
 mod spans;
 mod watchers;
 
 pub(crate) use expected::{Expected, expected};
 pub use phases::table as phase_table;
+pub(crate) use sampling::{audited, decided_after, offered};
 
 /// The judgement on one expectation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,7 +94,8 @@ pub(crate) fn cel_mistake(source: &str) -> Option<String> {
 pub fn judge(evidence: &Evidence) -> Vec<Verdict> {
     let case = Case::new(evidence);
     let expected = case.scenario.spec.expect.iter().map(|expectation| judge_one(expectation, &case));
-    expected.chain(generator::judge(&case.facts.generator)).collect()
+    let unasked = [generator::judge(&case.facts.generator), collector::judge(case.facts.collector.as_ref())];
+    expected.chain(unasked.into_iter().flatten()).collect()
 }
 
 fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
@@ -99,12 +105,55 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Spans(it) => spans::judge(it, case),
         Expectation::Complete(it) => complete::judge(it, case),
         Expectation::Sampling(it) => sampling::judge(it, case),
+        Expectation::Conserved(it) => conserved::judge(it, case),
+        Expectation::Kept(it) => kept::judge(it, case),
+        Expectation::SpanMetrics(it) => span_metrics::judge(it, case),
+        Expectation::Fails(it) => fails(judge_one(it, case)),
         Expectation::Latency(it) => latency::judge(it, case),
         Expectation::Phases(it) => phases::judge(it, case),
         Expectation::Requests(it) => requests::judge(it, case),
         Expectation::Recovery(it) => recovery::judge(it, case),
         Expectation::Load(it) => load::judge(it, case),
         Expectation::Watchers(it) => watchers::judge(it, case),
+    }
+}
+
+/// Turns a failure into a pass, and a pass into a failure. What is undecided stays so.
+fn fails(verdict: Verdict) -> Verdict {
+    let expectation = format!("caught: {}", verdict.expectation);
+    match verdict.status {
+        Status::Fail => {
+            // Told, and no longer a reason to worry.
+            let caught = verdict.reasons.into_iter().map(|reason| Check::told("caught", reason, 1));
+            let checks = verdict.checks.into_iter().map(|check| Check { holds: true, ..check }).chain(caught);
+            Verdict { checks: checks.collect(), examples: verdict.examples, ..Verdict::new(expectation) }
+        }
+        Status::Pass => {
+            let mut met = Verdict { expectation, ..verdict };
+            met.fail("the expectation is met, and had to fail");
+            met
+        }
+        Status::Inconclusive => Verdict { expectation, ..verdict },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_fail_passes_only_when_it_does() {
+        let mut red = Verdict::new("kept");
+        red.check(Check::bound("kept", "3 of 4", "= 100%", 4, false));
+        red.example(TraceId::new([7; 16]));
+        let caught = fails(red);
+        assert_eq!((caught.status, caught.expectation.as_str()), (Status::Pass, "caught: kept"));
+        assert!(caught.reasons.is_empty() && caught.checks.iter().all(|check| check.holds), "{caught:?}");
+        assert_eq!(caught.examples.len(), 1);
+        assert_eq!(fails(Verdict::new("kept")).status, Status::Fail);
+        let mut open = Verdict::new("kept");
+        open.undecided("too few");
+        assert_eq!(fails(open).status, Status::Inconclusive);
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) struct FetchArgs {
 enum Name {
     KubeApiserver,
     Etcd,
+    Otelcol,
 }
 
 pub(super) async fn run(command: AssetsCommand, session: &Session) -> Result<Exit, CommandError> {
@@ -87,7 +88,7 @@ async fn fetch(
     build: bool,
     session: &Session,
 ) -> Result<Exit, CommandError> {
-    let all = [Name::Etcd, Name::KubeApiserver];
+    let all = [Name::Etcd, Name::KubeApiserver, Name::Otelcol];
     let names = if args.components.is_empty() { all.to_vec() } else { args.components };
     let (events, shown) = terminal::show(session.global.quiet);
     events.step(Step::Binaries);
@@ -97,6 +98,7 @@ async fn fetch(
         let component = match name {
             Name::KubeApiserver => Component::KubeApiserver,
             Name::Etcd => Component::Etcd,
+            Name::Otelcol => Component::Otelcol,
         };
         match environment::fetch(
             &assets,

@@ -43,6 +43,12 @@ pub(super) struct RunArgs {
     /// etcd to start, in place of the one that would be looked up.
     #[arg(long, value_name = "PATH")]
     etcd: Option<PathBuf>,
+    /// Collector to start, in place of the one that would be looked up.
+    #[arg(long, value_name = "PATH")]
+    otelcol: Option<PathBuf>,
+    /// Configuration of the Collector, in place of the scenario's.
+    #[arg(long, value_name = "PATH")]
+    collector_config: Option<PathBuf>,
 }
 
 /// Reads a scenario, or says everything that is wrong with it.
@@ -54,6 +60,27 @@ pub(super) fn read_scenario(path: &Path) -> Result<Loaded, CommandError> {
         let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(error));
         CommandError::usage(format!("{} is not a valid scenario", path.display()))
     })
+}
+
+/// The scenario with another Collector or configuration of it, if there is one.
+fn collecting(mut loaded: Loaded, args: &RunArgs) -> Result<Loaded, CommandError> {
+    if args.otelcol.is_none() && args.collector_config.is_none() {
+        return Ok(loaded);
+    }
+    let Some(collector) = &mut loaded.scenario.spec.collector else {
+        let message = format!("the scenario {} has no Collector", loaded.path.display());
+        return Err(CommandError::usage(message).help("leave out --otelcol and --collector-config"));
+    };
+    collector.binary = args.otelcol.clone().or(collector.binary.take());
+    if let Some(config) = &args.collector_config {
+        // Here a relative path is one from where the user is.
+        let path = std::path::absolute(config).map_err(|error| {
+            CommandError::usage(format!("{} is no path", config.display())).because(error)
+        })?;
+        collector.config = None;
+        collector.config_file = Some(path);
+    }
+    Ok(loaded)
 }
 
 /// The scenario with another record, if there is one.
@@ -77,7 +104,9 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
     let mut plans = Vec::new();
     let mut outcome = Outcome { exit: Exit::Pass, entries: Vec::new() };
     for file in &args.files {
-        let loaded = read_scenario(file).and_then(|loaded| replaying(loaded, args.record.as_deref()));
+        let loaded = read_scenario(file)
+            .and_then(|loaded| replaying(loaded, args.record.as_deref()))
+            .and_then(|loaded| collecting(loaded, &args));
         match loaded.and_then(|loaded| Plan::new(loaded, args.seed)) {
             Ok(mut plan) => {
                 plan.record_override.clone_from(&args.record);
@@ -164,7 +193,8 @@ async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Repo
     if text {
         let style = summary::Style { colour: colour(), verbose: session.global.verbose > 0 };
         print(&summary::summary(&report, directory.path(), style))?;
-        if style.verbose {
+        // Only requests have latencies; traces that are sent as they are have none.
+        if style.verbose && directory.file(RunDirectory::SUMMARY).exists() {
             let load: Summary = directory.read_json(RunDirectory::SUMMARY).map_err(|error| {
                 CommandError::environment("the summary of the load cannot be read").because(error)
             })?;

@@ -24,6 +24,20 @@ pub fn junit(reports: &[Report]) -> Result<String, quick_junit::SerializeError> 
     document.to_string()
 }
 
+/// Verdicts that belong to no scenario, as a suite of that name which took so many seconds.
+pub(crate) fn suite_of(
+    name: &str,
+    seconds: f64,
+    verdicts: &[Verdict],
+) -> Result<String, quick_junit::SerializeError> {
+    let mut suite = TestSuite::new(name);
+    suite.set_time(Duration::from_secs_f64(seconds.max(0.0)));
+    suite.add_test_cases(verdicts.iter().map(|verdict| case(name, verdict)));
+    let mut document = quick_junit::Report::new("spangate");
+    document.add_test_suite(suite);
+    document.to_string()
+}
+
 /// JUnit knows no "inconclusive": it becomes an error, which no reader takes for green.
 fn case(scenario: &str, verdict: &Verdict) -> TestCase {
     let status = match verdict.status {

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
+use spangate_trace::TraceId;
+
 use super::Report;
 use crate::{
     text,
@@ -21,10 +23,25 @@ pub struct Style {
 pub fn summary(report: &Report, directory: &Path, style: Style) -> String {
     let mut out = String::new();
     for verdict in &report.verdicts {
-        draw_verdict(&mut out, verdict, directory, style);
+        draw_verdict(&mut out, verdict, style, |trace| {
+            format!("spangate show {trace} --from {}", directory.display())
+        });
     }
     for warning in &report.warnings {
         line(&mut out, &format!("{} {warning}", style.paint("warning:", "33")));
+    }
+    let stored = format!("{} spans stored", report.facts.sink.stored);
+    if let Some(sent) = &report.facts.traces {
+        let late = match sent.late_exports {
+            0 => String::new(),
+            late => format!(", {late} exports late"),
+        };
+        let (traces, spans, accepted) = (sent.traces, sent.spans, sent.accepted);
+        line(
+            &mut out,
+            &format!("{traces} traces of {spans} spans sent, {accepted} accepted{late}; {stored}"),
+        );
+        return out;
     }
     let totals = &report.requests;
     let mut sent = format!("{} requests", totals.total);
@@ -40,7 +57,7 @@ pub fn summary(report: &Report, directory: &Path, style: Style) -> String {
     }
     let lag =
         text::signed(i64::try_from(report.facts.generator.start_lag_p99_us * 1_000).unwrap_or(i64::MAX));
-    line(&mut out, &format!("{sent}; start lag p99 {lag}; {} spans stored", report.facts.sink.stored));
+    line(&mut out, &format!("{sent}; start lag p99 {lag}; {stored}"));
     let stalls = &report.facts.stalls;
     if stalls.cpus > 0 {
         let who = if report.facts.realtime { "the machine" } else { "the machine, or the run itself," };
@@ -49,7 +66,13 @@ pub fn summary(report: &Report, directory: &Path, style: Style) -> String {
     out
 }
 
-fn draw_verdict(out: &mut String, verdict: &Verdict, directory: &Path, style: Style) {
+/// Adds a verdict; `example` is what is said of a trace to look at.
+pub(crate) fn draw_verdict(
+    out: &mut String,
+    verdict: &Verdict,
+    style: Style,
+    example: impl Fn(&TraceId) -> String,
+) {
     let (mark, colour) = match verdict.status {
         Status::Pass => ("PASS", "32"),
         Status::Fail => ("FAIL", "31"),
@@ -76,12 +99,13 @@ fn draw_verdict(out: &mut String, verdict: &Verdict, directory: &Path, style: St
     }
     if verdict.status != Status::Pass {
         for trace in &verdict.examples {
-            line(out, &format!("     spangate show {trace} --from {}", directory.display()));
+            line(out, &format!("     {}", example(trace)));
         }
     }
 }
 
-fn line(out: &mut String, text: &str) {
+/// Adds a line.
+pub(crate) fn line(out: &mut String, text: &str) {
     out.push_str(text.trim_end());
     out.push('\n');
 }
@@ -89,7 +113,8 @@ fn line(out: &mut String, text: &str) {
 // === impl Style ===
 
 impl Style {
-    fn paint(self, text: &str, colour: &str) -> String {
+    /// Text in a colour, if there are any.
+    pub(crate) fn paint(self, text: &str, colour: &str) -> String {
         if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }

@@ -43,6 +43,14 @@ impl RunDirectory {
     pub const JUNIT: &'static str = "junit.xml";
     /// The spans, as OTLP JSON lines.
     pub const CAPTURE: &'static str = "capture.jsonl.zst";
+    /// With a Collector: the spans that reached the sink; [`Self::CAPTURE`] has those that it was given.
+    pub const KEPT: &'static str = "kept.jsonl.zst";
+    /// With a Collector: the exports that it was given and its answers, one JSON object a line.
+    pub const PASSAGES: &'static str = "passages.jsonl";
+    /// The ledger of synthetic traces, one JSON object a line.
+    pub const TRACES: &'static str = "traces.jsonl";
+    /// The Collector's configuration as the user wrote it.
+    pub const COLLECTOR: &'static str = "collector.yaml";
     /// The request ledger, one JSON object a line.
     pub const REQUESTS: &'static str = "requests.jsonl";
     /// The fault ledger, one JSON object a line.
@@ -203,6 +211,16 @@ impl RunDirectory {
         let mut text =
             serde_json::to_string_pretty(value).map_err(|error| self.invalid(name, error.into()))?;
         text.push('\n');
+        self.write(name, &text)
+    }
+
+    /// Writes an artefact as JSON lines.
+    pub fn write_lines(&self, name: &str, values: &[impl Serialize]) -> Result<(), DirectoryError> {
+        let mut text = String::new();
+        for value in values {
+            text += &serde_json::to_string(value).map_err(|error| self.invalid(name, error.into()))?;
+            text.push('\n');
+        }
         self.write(name, &text)
     }
 

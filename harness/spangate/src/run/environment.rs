@@ -9,8 +9,8 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::{
-    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Wanted, pki,
-    progress,
+    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalCollector, LocalEtcd, Pki, StartError,
+    Wanted, pki, progress,
 };
 use spangate_inject::{
     EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
@@ -26,6 +26,7 @@ use tokio::{
 
 use super::{api::Administrator, directory::RunDirectory, priority::Realtime};
 use crate::{
+    collector::running::RunningCollector,
     error::CommandError,
     event::{Event, Events, Step},
     plan::Plan,
@@ -40,23 +41,31 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Where the control plane has its files, in the directory of the run.
 const FILES: &str = "control-plane";
 /// The logs among them.
-const LOGS: [&str; 2] = ["etcd.log", "kube-apiserver.log"];
+const LOGS: [&str; 3] = ["etcd.log", "kube-apiserver.log", LocalCollector::LOG];
 /// How long a process may take to end by itself. Nothing that it could still write is kept.
 const GRACE: Duration = Duration::ZERO;
 
 /// Everything that runs beside the load. Dropping it ends all of it.
 pub(super) struct Environment {
-    /// Where spans arrive.
+    /// Where spans arrive in the end.
     pub(super) sink: SinkHandle,
+    /// The Collector before it, if the scenario has one.
+    pub(super) collector: Option<RunningCollector>,
+    /// The control plane; none where the load is synthetic traces.
+    pub(super) cluster: Option<Cluster>,
+    /// What ran, for the report.
+    pub(super) components: Vec<Component>,
+    realtime: Option<Realtime>,
+}
+
+/// The control plane, and the injectors between its parts.
+pub(super) struct Cluster {
     /// The API server as its administrator sees it.
     pub(super) administrator: Administrator,
     /// The webhooks, if the scenario has any.
     pub(super) webhooks: Option<WebhookHandle>,
-    /// What ran, for the report.
-    pub(super) components: Vec<Component>,
     /// Time from the start of the control plane to the first span.
     pub(super) to_first_span: Duration,
-    realtime: Option<Realtime>,
     proxy: Option<EtcdProxyHandle>,
     api_server: LocalApiServer,
     etcd: LocalEtcd,
@@ -91,7 +100,7 @@ pub(crate) async fn fetch(
 
 /// Turns what the cluster crate tells into events of the run: what changes often is progress, what is said
 /// once is a note.
-fn forward(events: &Events) -> impl Fn(progress::Event) + Send + Sync + use<> {
+pub(crate) fn forward(events: &Events) -> impl Fn(progress::Event) + Send + Sync + use<> {
     let events = events.clone();
     move |event| {
         use progress::Event as Told;
@@ -121,10 +130,42 @@ impl Environment {
         events: &Events,
     ) -> Result<Self, CommandError> {
         events.step(Step::Binaries);
-        let (wanted_api_server, wanted_etcd) = plan.wanted(assets)?;
-        let etcd_binary = fetch(assets, wanted_etcd, false, events).await?;
-        let api_server_binary = fetch(assets, wanted_api_server, false, events).await?;
-        let components = [&etcd_binary, &api_server_binary].map(component).to_vec();
+        let mut binaries = Vec::new();
+        for wanted in plan.wanted(assets)? {
+            binaries.push(fetch(assets, wanted, false, events).await?);
+        }
+        let components = binaries.iter().map(component).collect();
+        let mut binary = |component| {
+            let place = binaries.iter().position(|found| found.component == component)?;
+            Some(binaries.swap_remove(place))
+        };
+        let sink = Sink::start(SinkConfig { clock: notes.clock, ..SinkConfig::default() })
+            .await
+            .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
+        // Before real-time scheduling: the Collector must not keep from the CPU what is timed.
+        let collector = match (&plan.collector, binary(spangate_cluster::Component::Otelcol)) {
+            (Some(configuration), Some(binary)) => {
+                events.step(Step::Collector);
+                let model = plan.scenario.spec.collector.clone().unwrap_or_default();
+                let (directory, tell) = (directory.file(FILES), forward(events));
+                let started = RunningCollector::start(
+                    configuration,
+                    &model,
+                    &binary,
+                    &directory,
+                    &sink,
+                    notes.clock,
+                    &tell,
+                );
+                Some(started.await?)
+            }
+            _ => None,
+        };
+        let api_server = binary(spangate_cluster::Component::KubeApiserver);
+        let etcd = binary(spangate_cluster::Component::Etcd);
+        let Some((api_server, etcd)) = api_server.zip(etcd) else {
+            return Ok(Self { sink, collector, cluster: None, components, realtime: None });
+        };
         // Only now: a build of the binaries must not keep the whole machine from everybody else.
         let realtime = match Realtime::ask() {
             Ok(realtime) => Some(realtime),
@@ -135,25 +176,82 @@ impl Environment {
                 None
             }
         };
+        let receiver = collector.as_ref().map_or(&sink, RunningCollector::tap);
+        let cluster =
+            Cluster::start(plan, (api_server, etcd), directory, receiver, realtime.as_ref(), notes, events)
+                .await?;
+        Ok(Self { sink, collector, cluster: Some(cluster), components, realtime })
+    }
 
+    /// Where spans arrive first: at the Collector, if there is one.
+    pub(super) fn receiver(&self) -> &SinkHandle {
+        self.collector.as_ref().map_or(&self.sink, RunningCollector::tap)
+    }
+
+    /// The real-time scheduling of harness and control plane, if they have it.
+    pub(super) fn realtime(&self) -> Option<&Realtime> {
+        self.realtime.as_ref()
+    }
+
+    /// Lets the faults act from `start` on.
+    pub(super) fn arm(&self, start: UnixNanos) {
+        self.cluster.iter().for_each(|cluster| cluster.arm(start));
+    }
+
+    /// Lets the faults act no longer.
+    pub(super) fn disarm(&self) {
+        self.cluster.iter().for_each(Cluster::disarm);
+    }
+
+    /// Waits until a process of the control plane ends, which none should.
+    pub(super) async fn broken(&self) -> CommandError {
+        match &self.cluster {
+            Some(cluster) => cluster.broken().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends everything and keeps the logs; certificates, keys and data are removed.
+    pub(super) async fn stop(self, directory: &RunDirectory) {
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
+        if let Some(collector) = self.collector {
+            collector.shutdown().await;
+        }
+        self.sink.shutdown().await;
+        tidy(directory);
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts the control plane, which exports to `receiver`, and returns when a first span has come there.
+    async fn start(
+        plan: &Plan,
+        (api_server_binary, etcd_binary): (Found, Found),
+        directory: &RunDirectory,
+        receiver: &SinkHandle,
+        realtime: Option<&Realtime>,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
         events.step(Step::ControlPlane);
         let start = Instant::now();
-        let sink = Sink::start(SinkConfig { clock: notes.clock, ..SinkConfig::default() })
-            .await
-            .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
         let config = ControlPlaneConfig {
             kube_apiserver: api_server_binary,
             etcd: etcd_binary,
             dir: directory.file(FILES),
             cluster: plan.scenario.spec.cluster.clone(),
-            otlp: Some(sink.grpc_addr().to_string()),
+            otlp: Some(receiver.grpc_addr().to_string()),
             lifetime: Lifetime::WithParent,
         };
         let pki = Pki::generate()
             .map_err(|error| CommandError::environment("the certificates cannot be made").because(error))?;
         let tell = forward(events);
         let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started)?;
-        raise(realtime.as_ref(), Realtime::raise_run, events);
+        raise(realtime, Realtime::raise_run, events);
         let proxy = proxy(plan, &etcd, notes).await?;
         let etcd_url =
             proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
@@ -164,21 +262,11 @@ impl Environment {
         events.step(Step::Tracing);
         let setup = |error| CommandError::environment("the API server cannot be used").because(error);
         let administrator = Administrator::new(&api_server.access().kubeconfig()).await.map_err(setup)?;
-        first_span(plan, &sink, &administrator, &api_server).await?;
+        first_span(plan, receiver, &administrator, &api_server).await?;
         let to_first_span = start.elapsed();
         let webhooks = webhooks(plan, &pki, notes).await?;
-        raise(realtime.as_ref(), Realtime::raise_injectors, events);
-        Ok(Self {
-            sink,
-            administrator,
-            webhooks,
-            components,
-            to_first_span,
-            realtime,
-            proxy,
-            api_server,
-            etcd,
-        })
+        raise(realtime, Realtime::raise_injectors, events);
+        Ok(Self { administrator, webhooks, to_first_span, proxy, api_server, etcd })
     }
 
     /// Where the load goes, and as whom.
@@ -197,25 +285,17 @@ impl Environment {
         )
     }
 
-    /// The real-time scheduling of harness and control plane, if they have it.
-    pub(super) fn realtime(&self) -> Option<&Realtime> {
-        self.realtime.as_ref()
-    }
-
-    /// Lets the faults act from `start` on.
-    pub(super) fn arm(&self, start: UnixNanos) {
+    fn arm(&self, start: UnixNanos) {
         self.webhooks.iter().for_each(|webhooks| webhooks.arm(start));
         self.proxy.iter().for_each(|proxy| proxy.arm(start));
     }
 
-    /// Lets the faults act no longer.
-    pub(super) fn disarm(&self) {
+    fn disarm(&self) {
         self.webhooks.iter().for_each(WebhookHandle::disarm);
         self.proxy.iter().for_each(EtcdProxyHandle::disarm);
     }
 
-    /// Waits until a process of the control plane ends, which none should.
-    pub(super) fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
+    fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
         let (api_server, etcd) = (self.api_server.exited(), self.etcd.exited());
         async move {
             let (name, status) = tokio::select! {
@@ -226,8 +306,7 @@ impl Environment {
         }
     }
 
-    /// Ends everything and keeps the logs; certificates, keys and data are removed.
-    pub(super) async fn stop(self, directory: &RunDirectory) {
+    async fn stop(self) {
         self.api_server.stop(GRACE).await;
         if let Some(proxy) = self.proxy {
             proxy.shutdown().await;
@@ -236,8 +315,6 @@ impl Environment {
         if let Some(webhooks) = self.webhooks {
             webhooks.shutdown().await;
         }
-        self.sink.shutdown().await;
-        tidy(directory);
     }
 }
 
@@ -281,7 +358,8 @@ fn not_started(error: StartError) -> CommandError {
     CommandError::environment("the control plane does not start").because(error)
 }
 
-fn component(found: &Found) -> Component {
+/// A binary as reports name it.
+pub(crate) fn component(found: &Found) -> Component {
     Component {
         name: found.component.to_string(),
         version: found.version.to_string(),

@@ -80,7 +80,7 @@ fn phase(fault: &Fault) -> Option<Phase> {
             WebhookType::Validating => Phase::validating(&fault.name),
         }),
         Fault::Etcd(fault) => Some(Phase::etcd(&fault.rpc)),
-        Fault::Sink(_) => None,
+        Fault::Sink(_) | Fault::Collector(_) => None,
     }
 }
 

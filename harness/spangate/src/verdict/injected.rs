@@ -220,7 +220,7 @@ impl<'a> Shape<'a> {
                 },
             },
             Fault::Etcd(fault) => Self::Etcd { span: format!("{}{}", contract::ETCD_PREFIX, fault.rpc) },
-            Fault::Sink(_) => Self::Sink,
+            Fault::Sink(_) | Fault::Collector(_) => Self::Sink,
         }
     }
 

@@ -7,12 +7,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use spangate_load::RequestRecord;
 use spangate_scenario::{
-    model::{Roots, Sampling},
+    model::{Roots, Sampling, Spec, Until},
     units::{PerMillion, Ratio},
 };
 use spangate_trace::{
-    Estimate, TraceId, contract,
-    sampling::{CountTest, HeadRatio, flags, kept_for, offered_for},
+    Capture, Estimate, RatioSampler, TraceId, contract,
+    sampling::{Accepted, CountTest, HeadRatio, flags, kept_for, offered_for},
 };
 
 use super::{
@@ -21,15 +21,27 @@ use super::{
 };
 use crate::evidence::Case;
 
+mod collector;
+
 pub(super) fn judge(expect: &Sampling, case: &Case<'_>) -> Verdict {
     match expect.of {
         Roots::HonouredParents => by_flag(case),
         Roots::RequestRoots => {
-            let requests: Vec<_> = offered(case).collect();
-            let kept = request_roots(&requests, case);
-            by_rate(expect, &kept, Some(requests.len() as u64), case)
+            let requests: Vec<_> = offered(&case.requests, &case.scenario.spec).collect();
+            let traces = audited(&case.capture);
+            // A load that may end early is judged up to where it was decided, whatever was sent after that.
+            let decided = match expect.until {
+                Until::Sent => None,
+                Until::Decided => {
+                    decided_after(expect, &case.scenario.spec, requests.iter().copied(), &traces)
+                }
+            };
+            let judged = decided.unwrap_or(requests.len());
+            let kept = request_roots(&requests[..judged], &traces);
+            by_rate(expect, &kept, Some(judged as u64), decided.is_some(), case)
         }
-        Roots::AuthenticationRoots => by_rate(expect, &authentication_roots(case), None, case),
+        Roots::Collector => collector::judge(expect, case),
+        Roots::AuthenticationRoots => by_rate(expect, &authentication_roots(case), None, false, case),
     }
 }
 
@@ -67,11 +79,21 @@ fn by_flag(case: &Case<'_>) -> Verdict {
 }
 
 /// The ids of the kept roots, and their number, must fit the rate.
-fn by_rate(expect: &Sampling, kept: &BTreeSet<TraceId>, offered: Option<u64>, case: &Case<'_>) -> Verdict {
-    let of_cluster = case.scenario.spec.cluster.tracing.sampling_rate_per_million;
-    let per_million = expect.sampling_rate_per_million.or(of_cluster).map_or(0, PerMillion::get);
-    let alpha = 1.0 - expect.confidence.get();
-    let found = HeadRatio::new(per_million, kept, offered, alpha);
+fn by_rate(
+    expect: &Sampling,
+    kept: &BTreeSet<TraceId>,
+    offered: Option<u64>,
+    decided: bool,
+    case: &Case<'_>,
+) -> Verdict {
+    let per_million = rate(expect, &case.scenario.spec);
+    let alpha = alpha(expect);
+    let found = match offered {
+        Some(offered) if decided && !kept.is_empty() => {
+            HeadRatio::until_kept(per_million, kept, offered, alpha)
+        }
+        _ => HeadRatio::new(per_million, kept, offered, alpha),
+    };
     let rate = percent(found.rate);
     let mut verdict = Verdict::new(format!("sampling of {} at {rate}", expect.of.as_str()));
     if offered == Some(0) {
@@ -97,7 +119,12 @@ fn by_rate(expect: &Sampling, kept: &BTreeSet<TraceId>, offered: Option<u64>, ca
     if let Some(count) = &found.by_count {
         let n = usize::try_from(count.offered).unwrap_or(usize::MAX);
         let observed = format!("{} ({} of {})", percent(count.ratio.value), found.kept, count.offered);
-        let bound = format!("{rate} ({}..{})", count.accepted.start(), count.accepted.end());
+        let bound = match &count.accepted {
+            Accepted::Kept(accepted) => format!("{rate} ({}..{})", accepted.start(), accepted.end()),
+            Accepted::Offered(accepted) => {
+                format!("{rate} (of {}..{})", accepted.start(), accepted.end())
+            }
+        };
         let check = Check::bound("rate by count", observed, bound, n, !found.count_contradicts());
         verdict.check(check.with_interval(sure(&count.ratio)));
         losses(expect, count, alpha, &mut verdict);
@@ -152,21 +179,66 @@ fn precise(expect: &Sampling, per_million: u32, found: &HeadRatio, alpha: f64, v
     }
 }
 
-/// The requests for which the API server begins a trace of its own.
-fn offered<'c>(case: &'c Case<'_>) -> impl Iterator<Item = &'c RequestRecord> {
-    case.requests.iter().filter(|request| {
+/// The rate that must have been used, in parts of a million.
+fn rate(expect: &Sampling, spec: &Spec) -> u32 {
+    let of_cluster = spec.cluster.tracing.sampling_rate_per_million;
+    expect.sampling_rate_per_million.or(of_cluster).map_or(0, PerMillion::get)
+}
+
+/// How often a true sampler may be called false. A load that may end early is judged by one of two tests: that of what
+/// it took until it was decided, and that of the whole when it never was. Each has half.
+fn alpha(expect: &Sampling) -> f64 {
+    let alpha = 1.0 - expect.confidence.get();
+    match expect.until {
+        Until::Sent => alpha,
+        Until::Decided => alpha / 2.0,
+    }
+}
+
+/// The requests for which the API server begins a trace of its own, in the order of their start.
+pub(crate) fn offered<'r>(
+    requests: &'r [RequestRecord],
+    spec: &'r Spec,
+) -> impl Iterator<Item = &'r RequestRecord> {
+    let mut offered: Vec<_> = requests
+        .iter()
         // Without an audit id nothing would tie the trace to the request.
-        was_decided(request) && request.audit_id.is_some() && honoured(request, &case.scenario.spec).is_none()
+        .filter(|request| {
+            was_decided(request) && request.audit_id.is_some() && honoured(request, spec).is_none()
+        })
+        .collect();
+    offered.sort_by_key(|request| (request.started, request.arrival, request.step));
+    offered.into_iter()
+}
+
+/// After how many of these requests an expectation is decided: when enough of them are kept, or one that may not be.
+pub(crate) fn decided_after<'r>(
+    expect: &Sampling,
+    spec: &Spec,
+    requests: impl IntoIterator<Item = &'r RequestRecord>,
+    traces: &HashMap<String, TraceId>,
+) -> Option<usize> {
+    let per_million = rate(expect, spec);
+    let sampler = RatioSampler::per_million(per_million);
+    let wanted = kept_for(expect.within.get(), alpha(expect));
+    let mut kept = 0;
+    (1..).zip(requests).find_map(|(count, request)| {
+        let trace = traces.get(request.audit_id.as_deref()?)?;
+        kept += 1;
+        (kept == wanted || !sampler.keeps(*trace)).then_some(count)
     })
+}
+
+/// The traces of SERVER spans by their audit ids.
+pub(crate) fn audited(capture: &Capture) -> HashMap<String, TraceId> {
+    contract::server_spans(capture)
+        .filter_map(|row| Some((capture.text(row, contract::AUDIT_ID)?, capture.rows()[row].trace_id)))
+        .collect()
 }
 
 /// The traces of those `requests` that were kept: that of the SERVER span, which is their root, or whose parent is an
 /// `authentication` span.
-fn request_roots(requests: &[&RequestRecord], case: &Case<'_>) -> BTreeSet<TraceId> {
-    let capture = &case.capture;
-    let traces: HashMap<String, TraceId> = contract::server_spans(capture)
-        .filter_map(|row| Some((capture.text(row, contract::AUDIT_ID)?, capture.rows()[row].trace_id)))
-        .collect();
+fn request_roots(requests: &[&RequestRecord], traces: &HashMap<String, TraceId>) -> BTreeSet<TraceId> {
     requests.iter().filter_map(|request| traces.get(request.audit_id.as_deref()?).copied()).collect()
 }
 

@@ -35,6 +35,32 @@ pub fn mean_difference(treated: &[f64], control: &[f64], method: &Bootstrap) -> 
     Some(method.interval(value, || treated.resample(&mut random)[0] - control.resample(&mut random)[0]))
 }
 
+/// The interval of the median of `values`; of an even number of them it is the mean of the two in the middle.
+///
+/// The median of few values is often one of the outermost ones when they are drawn again, so that the interval of up to
+/// five values at 95 % is all that lies between the least and the greatest of them. That has the median of what is
+/// behind n values with the probability 1 - 2^(1 - n): of three values 75 %, of five 94 %.
+///
+/// `None` of no values.
+pub fn median(values: &[f64], method: &Bootstrap) -> Option<Estimate> {
+    let mut random = SplitMix64::new(method.seed);
+    let mut drawn = values.to_vec();
+    let value = middle(&mut drawn)?;
+    Some(method.interval(value, || {
+        for place in &mut drawn {
+            *place = values[random.below(values.len())];
+        }
+        middle(&mut drawn).unwrap_or(value)
+    }))
+}
+
+/// The median of values, which are sorted for it.
+fn middle(values: &mut [f64]) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some(f64::midpoint(values[low], values[high]))
+}
+
 // === impl Bootstrap ===
 
 impl Default for Bootstrap {
@@ -140,6 +166,19 @@ mod tests {
         });
         let coverage = crate::stats::clopper_pearson(covers.count() as u64, runs, 0.999_9);
         assert!(coverage.contains(0.89), "seed {SEED}: {coverage:?}");
+    }
+
+    #[test]
+    fn the_median_of_few_values_lies_between_all_of_them() {
+        let method = Bootstrap::default();
+        let of = |values: &[f64]| median(values, &method);
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[3.0, 1.0, 5.0, 2.0, 4.0]), Some(Estimate { value: 3.0, low: 1.0, high: 5.0 }));
+        assert_eq!(of(&[4.0, 1.0]).map(|estimate| estimate.value), Some(2.5));
+        let mut random = SplitMix64::new(2);
+        let sure = Bootstrap { confidence: 0.999_9, ..method };
+        let many = median(&skewed(&mut random, 400), &sure).unwrap();
+        assert!(many.contains(std::f64::consts::LN_2) && many.high - many.low < 0.6, "{many:?}");
     }
 
     #[test]
