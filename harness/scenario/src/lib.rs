@@ -11,6 +11,7 @@ pub mod collector;
 pub mod delay;
 pub mod diagnostics;
 pub mod file;
+pub mod gate;
 pub mod model;
 pub mod path;
 pub mod reference;

@@ -2,10 +2,12 @@
 
 pub mod bound;
 pub mod duration;
+pub mod growth;
 pub mod numbers;
 
 pub use bound::{Bound, Comparison};
 pub use duration::Duration;
+pub use growth::Growth;
 pub use numbers::{PerMillion, Rate, Ratio, Size};
 
 /// Text that is not a value of the wanted unit; says what was expected, and perhaps what was meant.

@@ -15,6 +15,7 @@ mod assets;
 mod check;
 mod cluster;
 mod collector;
+mod gate;
 mod live;
 mod merge;
 mod phases;
@@ -41,7 +42,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0 pass · 1 an expectation failed · 2 usage or invalid scenario · 3 the environment could not be had
-  4 inconclusive · 5 regression against a baseline · 70 a bug of Spangate · 130 interrupted";
+  4 inconclusive · 5 regression, or a gate that is red · 70 a bug of Spangate · 130 interrupted";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -96,6 +97,9 @@ enum Command {
     Worker(worker::WorkerArgs),
     /// Join what the workers of one load left into what one worker would have left.
     Merge(merge::MergeArgs),
+    /// Whether a change makes things worse.
+    #[command(subcommand)]
+    Gate(gate::GateCommand),
 }
 
 /// What a command asks of the world.
@@ -156,6 +160,7 @@ async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandEr
         Command::Collector(command) => collector::run(&command, session),
         Command::Worker(args) => worker::run(args, session).await,
         Command::Merge(args) => merge::run(&args, session),
+        Command::Gate(command) => gate::run_command(command, session).await,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod evidence;
 pub mod exit;
+pub mod gate;
 pub mod merge;
 pub mod plan;
 pub mod report;
