@@ -49,6 +49,20 @@ scenarios! {
     parent_flag_on = "parent-flag-on",
     parent_flag_off = "parent-flag-off",
     unprivileged_parent = "unprivileged-parent",
+    head_until_decided = "head-until-decided",
+    head_times_tail = "head-times-tail",
+    tail_errors_slow_1_percent = "tail-errors-slow-1-percent",
+    tail_late_spans = "tail-late-spans",
+    tail_wait_too_short = "tail-wait-too-short",
+    tail_out_of_memory_slots = "tail-out-of-memory-slots",
+    tail_drop = "tail-drop",
+    tail_composite = "tail-composite",
+    probabilistic_hash_seed = "probabilistic-hash-seed",
+    probabilistic_proportional = "probabilistic-proportional",
+    probabilistic_equalizing = "probabilistic-equalizing",
+    spanmetrics_red = "spanmetrics-red",
+    collector_memory_limit = "collector-memory-limit",
+    collector_restart = "collector-restart",
 }
 
 /// Scenario: the directory of shipped scenarios is read.
