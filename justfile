@@ -33,6 +33,10 @@ test-leaf:
 e2e *ARGS:
     cargo test -p spangate-tests --test e2e -- "$@"
 
+# Every policy of the Collector whose decision is a function of the trace, against a real one.
+prove-sampling TRACES="10000":
+    SPANGATE_PROVE_TRACES={{TRACES}} cargo test --release -p spangate-tests --test e2e -- --nocapture prove_sampling
+
 # Run a scenario by its name.
 scenario NAME *ARGS:
     cargo run --release -- run scenarios/{{NAME}}.yaml "${@:2}"

@@ -14,6 +14,7 @@ use spangate::{
     run::{self, RunOptions, directory::RunDirectory},
     verdict::Status,
 };
+use spangate_scenario::Loaded;
 use tokio_util::sync::CancellationToken;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -38,9 +39,45 @@ pub(crate) fn plan(path: &Path) -> Plan {
     Plan::new(spangate_scenario::read(path).unwrap(), None).unwrap()
 }
 
+/// The plan of a scenario that is in no file.
+pub(crate) fn plan_of(text: &str) -> Plan {
+    let scenario =
+        spangate_scenario::parse("a test", text).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    let path = root().join("a-test.yaml");
+    Plan::new(Loaded { scenario, text: text.to_owned(), path }, None).unwrap()
+}
+
 /// Carries out a plan; an error is given with all of its causes.
 pub(crate) fn run_plan(plan: Plan) -> Result<(Report, RunDirectory), String> {
-    let outcome = alone(async {
+    alone(carry_out(plan))
+}
+
+/// Carries out plans without control planes, so many of them at once; the outcomes are in the order of the plans.
+pub(crate) fn run_together(plans: Vec<Plan>, at_once: usize) -> Vec<(Report, RunDirectory)> {
+    let waiting = Mutex::new(plans.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        while let Some((place, plan)) = next() {
+            let outcome = runtime.block_on(carry_out(plan)).unwrap_or_else(|text| panic!("{text}"));
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((place, outcome));
+        }
+    };
+    alone(async {
+        std::thread::scope(|scope| {
+            for _ in 0..at_once {
+                scope.spawn(work);
+            }
+        });
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+async fn carry_out(plan: Plan) -> Result<(Report, RunDirectory), String> {
+    let outcome = async {
         let options = RunOptions { out: out() };
         let (events, mut stream) = Events::channel();
         // A build of the binaries takes minutes: what goes on is shown when the test fails.
@@ -56,8 +93,8 @@ pub(crate) fn run_plan(plan: Plan) -> Result<(Report, RunDirectory), String> {
         let outcome = run::run(plan, &options, events, CancellationToken::new()).await;
         notes.await.unwrap();
         outcome
-    });
-    outcome.map_err(|error| {
+    };
+    outcome.await.map_err(|error| {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {

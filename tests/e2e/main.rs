@@ -8,6 +8,10 @@
 mod contract;
 mod etcd_proxy;
 mod falsified;
+mod falsified_collector;
 mod falsified_sampling;
+mod gate;
 mod harness;
+mod prove_sampling;
 mod scenarios;
+mod templates;

@@ -55,13 +55,14 @@ impl Refused {
         // Less than the spans of a request, so that most requests are spread over several exports.
         tracing.batch.max_export_batch_size = Some(5);
         let assets = Assets::new(AssetsEnv::from_process());
-        let (kube_apiserver, etcd) = plan.wanted(&assets).unwrap();
+        let wanted = plan.wanted(&assets).unwrap();
+        let [etcd, kube_apiserver] = wanted.as_slice() else { panic!("{wanted:?} is no control plane") };
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::new();
         let sink = Sink::start(SinkConfig { clock, ..SinkConfig::default() }).await.unwrap();
         let config = ControlPlaneConfig {
-            kube_apiserver: assets.ensure(&kube_apiserver, &()).unwrap(),
-            etcd: assets.ensure(&etcd, &()).unwrap(),
+            kube_apiserver: assets.ensure(kube_apiserver, &()).unwrap(),
+            etcd: assets.ensure(etcd, &()).unwrap(),
             dir: dir.path().to_owned(),
             cluster: plan.scenario.spec.cluster.clone(),
             otlp: Some(sink.grpc_addr().to_string()),
