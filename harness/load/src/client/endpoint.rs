@@ -25,21 +25,26 @@ impl FromStr for Endpoint {
 
     /// Reads `https://host[:port]` or `host:port`; the port is 443 unless given.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ParseEndpointError(text.to_owned());
-        let uri: Uri = text.trim().parse().map_err(|_| wrong())?;
+        Self::read(text, "https", 443).ok_or_else(|| ParseEndpointError(text.to_owned()))
+    }
+}
+
+impl Endpoint {
+    /// Reads `<scheme>://host[:port]` or `host:port`; a URL without a port has `default`.
+    pub(crate) fn read(text: &str, scheme: &str, default: u16) -> Option<Self> {
+        let uri: Uri = text.trim().parse().ok()?;
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        if uri.scheme_str().is_some_and(|scheme| scheme != "https") || !matches!(path, "" | "/") {
-            return Err(wrong());
+        if uri.scheme_str().is_some_and(|given| given != scheme) || !matches!(path, "" | "/") {
+            return None;
         }
-        let authority =
-            uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
         let port = match authority.port_u16() {
             Some(port) => port,
-            None if uri.scheme().is_some() && authority.as_str() == authority.host() => 443,
-            None => return Err(wrong()),
+            None if uri.scheme().is_some() && authority.as_str() == authority.host() => default,
+            None => return None,
         };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { host, port })
+        Some(Self { host, port })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use http::Uri;
+use crate::Endpoint;
 
 /// Host and port of a receiver of OTLP/gRPC without TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,20 +30,8 @@ impl FromStr for Target {
 
     /// Reads `http://host[:port]` or `host:port`; the port is 4317 unless given.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || ParseTargetError(text.to_owned());
-        let uri: Uri = text.trim().parse().map_err(|_| wrong())?;
-        let path = uri.path_and_query().map_or("", |path| path.as_str());
-        if uri.scheme_str().is_some_and(|scheme| scheme != "http") || !matches!(path, "" | "/") {
-            return Err(wrong());
-        }
-        let authority =
-            uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(wrong)?;
-        let port = match authority.port_u16() {
-            Some(port) => port,
-            None if uri.scheme().is_some() && authority.as_str() == authority.host() => Self::PORT,
-            None => return Err(wrong()),
-        };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let read = Endpoint::read(text, "http", Self::PORT);
+        let Endpoint { host, port } = read.ok_or_else(|| ParseTargetError(text.to_owned()))?;
         Ok(Self { host, port })
     }
 }
@@ -51,8 +39,8 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     /// As the authority of a URL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        let Self { host, port } = self.clone();
+        Endpoint { host, port }.fmt(f)
     }
 }
 
