@@ -137,26 +137,6 @@ fn fails(verdict: Verdict) -> Verdict {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_must_fail_passes_only_when_it_does() {
-        let mut red = Verdict::new("kept");
-        red.check(Check::bound("kept", "3 of 4", "= 100%", 4, false));
-        red.example(TraceId::new([7; 16]));
-        let caught = fails(red);
-        assert_eq!((caught.status, caught.expectation.as_str()), (Status::Pass, "caught: kept"));
-        assert!(caught.reasons.is_empty() && caught.checks.iter().all(|check| check.holds), "{caught:?}");
-        assert_eq!(caught.examples.len(), 1);
-        assert_eq!(fails(Verdict::new("kept")).status, Status::Fail);
-        let mut open = Verdict::new("kept");
-        open.undecided("too few");
-        assert_eq!(fails(open).status, Status::Inconclusive);
-    }
-}
-
 // === impl Verdict ===
 
 impl Verdict {
@@ -245,5 +225,25 @@ impl Check {
     pub(crate) fn with_interval(mut self, interval: impl Into<String>) -> Self {
         self.interval = Some(interval.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_fail_passes_only_when_it_does() {
+        let mut red = Verdict::new("kept");
+        red.check(Check::bound("kept", "3 of 4", "= 100%", 4, false));
+        red.example(TraceId::new([7; 16]));
+        let caught = fails(red);
+        assert_eq!((caught.status, caught.expectation.as_str()), (Status::Pass, "caught: kept"));
+        assert!(caught.reasons.is_empty() && caught.checks.iter().all(|check| check.holds), "{caught:?}");
+        assert_eq!(caught.examples.len(), 1);
+        assert_eq!(fails(Verdict::new("kept")).status, Status::Fail);
+        let mut open = Verdict::new("kept");
+        open.undecided("too few");
+        assert_eq!(fails(open).status, Status::Inconclusive);
     }
 }
