@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use spangate::{
     evidence::Evidence,
+    report::Report,
     saved,
     verdict::{self, Status, Verdict},
 };
 use spangate_scenario::units::PerMillion;
 use spangate_trace::{Capture, RatioSampler, Span, TraceId, contract};
 
-use crate::harness::run_scenario;
+use crate::harness::{plan_of, run_plan, run_scenario};
 
 static ONE_PERCENT: LazyLock<Evidence> = LazyLock::new(|| saved_run("head-1-percent"));
 static TEN_PERCENT: LazyLock<Evidence> = LazyLock::new(|| saved_run("head-10-percent"));
@@ -151,4 +152,37 @@ fn a_loss_is_not_taken_for_a_lower_rate() {
     let check = |what: &str| verdict.checks.iter().find(|check| check.what == what).unwrap();
     assert!(check("rate by ids").holds && !check("rate by count").holds, "{verdict:#?}");
     assert!(!check("lost").holds, "{verdict:#?}");
+}
+
+/// A run of `requests` requests in which the API server samples at `rate` parts of a million, and the scenario says 1%.
+fn lying_server(rate: u32, requests: u32) -> Report {
+    let seconds = requests / 1_000;
+    let text = format!(
+        "apiVersion: spangate/v1alpha1
+kind: Scenario
+metadata: {{name: lying-server}}
+spec:
+  seed: {rate}
+  cluster: {{tracing: {{samplingRatePerMillion: {rate}}}}}
+  load:
+    arrivals: {{rate: 1000/s, for: {seconds}s}}
+    mix: [{{as: unprivileged, get: {{resource: configmaps, resourceVersion: \"0\"}}}}]
+  expect:
+    - sampling: {{of: requestRoots, samplingRatePerMillion: 10000}}
+"
+    );
+    run_plan(plan_of(&text)).unwrap_or_else(|text| panic!("{text}")).0
+}
+
+/// Scenario: a real API server samples at 1.1% and at 2%, and 1% is claimed.
+/// Guarantees: 15,000 and 2,000 requests are enough to be caught.
+#[test]
+fn a_server_that_lies_is_caught_in_time() {
+    for (rate, requests) in [(11_000, 15_000), (20_000, 2_000)] {
+        let report = lying_server(rate, requests);
+        assert!(report.requests.total <= u64::from(requests), "{:?}", report.requests);
+        assert_eq!(report.verdicts[0].status, Status::Fail, "{rate}: {:#?}", report.verdicts);
+        let beyond = &report.verdicts[0].checks[0];
+        assert!(!beyond.holds && beyond.what == "kept ids that a sampler of 1% never keeps", "{beyond:?}");
+    }
 }
