@@ -3,8 +3,9 @@
 #![expect(clippy::print_stdout, reason = "what cargo shows of a test that fails")]
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use spangate::{
@@ -24,9 +25,14 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
 }
 
-/// Runs a shipped scenario.
+/// What a shipped scenario came to: it is run once, whoever asks, since a saved run can be judged and falsified again.
 pub(crate) fn run_scenario(name: &str) -> (Report, RunDirectory) {
-    run_file(&root().join("scenarios").join(format!("{name}.yaml")))
+    type Once = Arc<OnceLock<(Report, RunDirectory)>>;
+    static RUNS: Mutex<BTreeMap<String, Once>> = Mutex::new(BTreeMap::new());
+    let mut runs = RUNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let run = Arc::clone(runs.entry(name.to_owned()).or_default());
+    drop(runs);
+    run.get_or_init(|| run_file(&root().join("scenarios").join(format!("{name}.yaml")))).clone()
 }
 
 /// Runs the scenario of a file.
