@@ -34,15 +34,17 @@ processors:
       - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
       - {name: slow, type: latency, latency: {threshold_ms: 1000}}
       - {name: rest, type: probabilistic, probabilistic: {sampling_percentage: 10}}
+  # The sampler makes each trace an export of its own, and a queue has room for 1,000.
+  batch:
 exporters: {otlp: {endpoint: tempo:4317, tls: {insecure: true}}}
 service:
   pipelines:
-    traces: {receivers: [otlp], processors: [tail_sampling], exporters: [otlp]}
+    traces: {receivers: [otlp], processors: [tail_sampling, batch], exporters: [otlp]}
 ";
 
 /// So many of what must be kept that three rounds are enough.
 const TRAFFIC: &str = "\
-rate: 1000/s
+rate: 2000/s
 shape: poisson
 traces: 6000
 classes:

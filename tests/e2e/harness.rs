@@ -1,11 +1,12 @@
-//! Runs scenarios one at a time: two control planes on two cores would disturb each other's timing.
+//! Runs control planes one at a time: two of them on two cores would disturb each other's timing. Runs of synthetic
+//! traces have none and mostly wait, so that they may go on beside each other.
 
 #![expect(clippy::print_stdout, reason = "what cargo shows of a test that fails")]
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use spangate::{
@@ -18,7 +19,8 @@ use spangate::{
 use spangate_scenario::Loaded;
 use tokio_util::sync::CancellationToken;
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Written to by who needs the machine for itself, read by who can share it.
+static MACHINE: RwLock<()> = RwLock::new(());
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
@@ -55,7 +57,11 @@ pub(crate) fn plan_of(text: &str) -> Plan {
 
 /// Carries out a plan; an error is given with all of its causes.
 pub(crate) fn run_plan(plan: Plan) -> Result<(Report, RunDirectory), String> {
-    alone(carry_out(plan))
+    if plan.synthetic.is_none() {
+        return alone(carry_out(plan));
+    }
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    block_on(carry_out(plan))
 }
 
 /// Carries out plans without control planes, so many of them at once; the outcomes are in the order of the plans.
@@ -111,9 +117,13 @@ async fn carry_out(plan: Plan) -> Result<(Report, RunDirectory), String> {
     })
 }
 
-/// Runs something that starts a control plane while nothing else does.
+/// Runs something while no other run goes on.
 pub(crate) fn alone<T>(work: impl Future<Output = T>) -> T {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    block_on(work)
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
