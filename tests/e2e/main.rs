@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod check;
 mod contract;
 mod etcd_proxy;
 mod falsified;

@@ -14,7 +14,7 @@ mod pipeline;
 mod rewire;
 mod tree;
 
-pub use check::{CheckOptions, RULES, check};
+pub use check::{CheckOptions, RULES, check, refused};
 pub use component::{Component, Id, Section};
 pub use config::{Config, parse};
 pub use finding::{Finding, Report, Rule, Severity};

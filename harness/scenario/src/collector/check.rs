@@ -9,8 +9,10 @@ use super::{Config, Finding, Id, Rule, Severity};
 use crate::diagnostics::{first_line, position};
 use cursor::Cursor;
 
+mod attributes;
 mod components;
 mod cursor;
+mod durations;
 mod flow;
 mod memory;
 mod order;
@@ -18,11 +20,14 @@ mod policies;
 mod probability;
 mod prometheus;
 mod references;
+mod refused;
 mod service;
 mod span_metrics;
 mod structure;
 mod tail_sampling;
 mod transport;
+
+pub use refused::refused;
 
 /// What is known of the traces that a configuration will be given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,6 +88,9 @@ pub static RULES: &[&Rule] = &[
     &service::READER_NAMES,
     &transport::OLD_TLS,
     &transport::EVERYWHERE,
+    &durations::WITHOUT_UNIT,
+    &policies::OLD_ATTRIBUTE,
+    &refused::REFUSED,
 ];
 
 /// Everything that will go wrong, in the order of the text.
@@ -100,6 +108,7 @@ pub fn check(config: &Config, options: &CheckOptions) -> Vec<Finding> {
     prometheus::check(&mut checker);
     service::check(&mut checker);
     transport::check(&mut checker);
+    durations::check(&mut checker);
     let mut findings = checker.findings;
     findings.sort_by_key(|finding| finding.span.start);
     findings

@@ -17,14 +17,17 @@ use spangate_scenario::{
 };
 
 use super::{Output, Session, print, print_json};
-use crate::{error::CommandError, exit::Exit};
+use crate::{collector::asked::Asked, error::CommandError, exit::Exit};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CollectorCommand {
-    /// Say what will go wrong with Collector configurations; starts nothing.
+    /// Say what will go wrong with Collector configurations, before one runs.
     ///
     /// Errors keep the Collector from starting; warnings are things that it does otherwise than one would think;
     /// notes are good to know. The exit code is 1 if there are errors or warnings.
+    ///
+    /// If there is a Collector on this machine, it is asked too whether it takes the configuration (`otelcol
+    /// validate`), which finds misspelt keys and values of a wrong type. Nothing is started, downloaded or built.
     Check(CheckArgs),
 }
 
@@ -48,6 +51,9 @@ pub(super) struct CheckArgs {
     /// Trace ids are counted up and not drawn.
     #[arg(long)]
     sequential_ids: bool,
+    /// Collector to ask, in place of the one that is looked up.
+    #[arg(long, value_name = "PATH")]
+    otelcol: Option<PathBuf>,
 }
 
 pub(super) fn run(command: &CollectorCommand, session: &Session) -> Result<Exit, CommandError> {
@@ -58,6 +64,7 @@ pub(super) fn run(command: &CollectorCommand, session: &Session) -> Result<Exit,
 
 fn check(args: &CheckArgs, session: &Session) -> Result<Exit, CommandError> {
     let options = options(args);
+    let asked = Asked::locate(args.otelcol.clone())?;
     let mut exit = Exit::Pass;
     let mut results = Vec::new();
     for file in &args.files {
@@ -69,7 +76,11 @@ fn check(args: &CheckArgs, session: &Session) -> Result<Exit, CommandError> {
         })?;
         let (shown, findings, fails) = match collector::parse(&name, &text) {
             Ok(config) => {
-                let findings = collector::check(&config, &options);
+                let mut findings = collector::check(&config, &options);
+                if let Some(asked) = &asked {
+                    findings.extend(asked.refused(&config, &findings)?);
+                    findings.sort_by_key(|finding| finding.span.start);
+                }
                 let fails = findings.iter().any(|finding| finding.severity > Severity::Note);
                 (shown(Report::new(&config, findings.clone()), &findings), json!(findings), fails)
             }
@@ -84,13 +95,20 @@ fn check(args: &CheckArgs, session: &Session) -> Result<Exit, CommandError> {
         if session.global.output == Output::Text && (fails || !session.global.quiet) {
             print(&shown)?;
         }
-        results.push(json!({"file": file, "findings": findings}));
+        results.push(json!({"file": file, "asked": asked.as_ref().map(Asked::name), "findings": findings}));
+    }
+    if asked.is_none() && session.global.output == Output::Text && !session.global.quiet {
+        print(NOBODY_ASKED)?;
     }
     if session.global.output == Output::Json {
         print_json(&results)?;
     }
     Ok(exit)
 }
+
+/// What a user should know where only the rules were used.
+const NOBODY_ASKED: &str = "no Collector was asked, so misspelt keys and values of a wrong type may be left: \
+                            `spangate assets build otelcol` makes one\n";
 
 fn options(args: &CheckArgs) -> CheckOptions {
     let default = CheckOptions::default();

@@ -48,6 +48,34 @@ impl<'c> Cursor<'c> {
         items.map(move |(index, node)| Self { path: path.index(index), node, key: None })
     }
 
+    /// One step further: an item if it is a number and this is a list, and a key otherwise.
+    pub(super) fn step(&self, key: &str) -> Option<Self> {
+        let item = key.parse().ok().and_then(|index| self.items().nth(index));
+        item.or_else(|| self.get(key))
+    }
+
+    /// Steps from the root.
+    pub(super) fn depth(&self) -> usize {
+        self.path.steps().len()
+    }
+
+    /// What is directly below.
+    pub(super) fn children(&self) -> impl Iterator<Item = Self> + use<'c> {
+        self.entries().map(|(_, value)| value).chain(self.items())
+    }
+
+    /// Whether a scalar here or below says this.
+    pub(super) fn mentions(&self, text: &str) -> bool {
+        self.node.text().is_some_and(|given| given.contains(text))
+            || self.children().any(|child| child.mentions(text))
+    }
+
+    /// Whether a byte belongs to what is written here or below.
+    pub(super) fn covers(&self, byte: usize) -> bool {
+        let keyed = self.key.as_ref().is_some_and(|key| key.contains(&byte));
+        keyed || self.node.span.contains(&byte) || self.children().any(|child| child.covers(byte))
+    }
+
     /// Bytes to point at: the value, or its key if the value is a block or not there.
     pub(super) fn span(&self) -> Range<usize> {
         if self.node.is_null()

@@ -1,7 +1,7 @@
 //! The policies of the tail sampler (processor/tailsamplingprocessor, contrib v0.161.0: processor.go,
 //! config.go, internal/sampling).
 
-use super::{Checker, cursor::Cursor, said};
+use super::{Checker, attributes, cursor::Cursor, said};
 use crate::{
     collector::{Rule, Section, Severity},
     suggest,
@@ -55,6 +55,12 @@ pub(super) static STATEFUL: Rule = Rule {
     summary: "A policy with a memory where decisions are made span by span.",
     scenario: None,
 };
+pub(super) static OLD_ATTRIBUTE: Rule = Rule {
+    id: "tail-old-attribute",
+    severity: Severity::Warning,
+    summary: "A policy about an attribute that the API server's spans do not have.",
+    scenario: None,
+};
 
 /// Types that every place takes (`getSharedPolicyEvaluator`).
 const SHARED: [&str; 13] = [
@@ -96,6 +102,9 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         for policy in &policies {
             tree(checker, policy, TOP);
             inverted(checker, policy);
+            for part in nested(policy) {
+                old_attributes(checker, &part);
+            }
         }
         if sampler.get("sampling_strategy").and_then(|strategy| strategy.text()) == Some("span-ingest") {
             for policy in &policies {
@@ -194,6 +203,33 @@ fn tree(checker: &mut Checker<'_>, policy: &Cursor<'_>, (place, extra): (&str, &
     }
     if let Some(part) = policy.at(&["not", "not_sub_policy"]).filter(|_| text == "not") {
         tree(checker, &part, IN_NOT);
+    }
+}
+
+/// Attributes that a policy asks for by a name that they no longer have.
+fn old_attributes(checker: &mut Checker<'_>, policy: &Cursor<'_>) {
+    let kind = policy.get("type").and_then(|kind| kind.text()).unwrap_or_default();
+    let places: Vec<Cursor<'_>> = match kind {
+        "string_attribute" | "numeric_attribute" | "boolean_attribute" => {
+            policy.at(&[kind, "key"]).into_iter().collect()
+        }
+        "ottl_condition" => ["span", "spanevent"]
+            .iter()
+            .filter_map(|list| policy.at(&[kind, list]))
+            .flat_map(|list| list.items().collect::<Vec<_>>())
+            .collect(),
+        _ => return,
+    };
+    for place in places {
+        let text = place.text().unwrap_or_default();
+        let named = |old: &str| text == old || text.contains(&format!("\"{old}\""));
+        let Some((old, today)) = attributes::OLD.iter().find(|(old, _)| named(old)) else { continue };
+        let said = said(
+            format!("the API server's spans have no `{old}`"),
+            "an attribute that is not there matches nothing: the policy samples no trace, and nothing says so",
+            format!("write `{today}`"),
+        );
+        checker.report(&OLD_ATTRIBUTE, &place.path, place.span(), said);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Metrics from spans (connector/spanmetricsconnector, contrib v0.161.0: config.go).
 
 use super::{
-    Checker,
+    Checker, attributes,
     cursor::Cursor,
     flow::{is_connector, upstream},
     said,
@@ -120,25 +120,19 @@ fn reserved(checker: &mut Checker<'_>, connector: &Cursor<'_>) {
     }
 }
 
-/// Attributes of HTTP are those of semantic conventions 1.26 on the spans of kube-apiserver 1.35 and later;
 /// `operation` and `latency` were names of the processor (contrib pull request 19471).
 fn dimensions(checker: &mut Checker<'_>, body: &Cursor<'_>) {
     let names = names(body);
     let given = |name: &str| names.iter().any(|each| each.text() == Some(name));
     for name in &names {
-        let (text, fix) = match name.text() {
-            Some("http.method") if !given("http.request.method") => ("http.method", "http.request.method"),
-            Some("http.status_code") if !given("http.response.status_code") => {
-                ("http.status_code", "http.response.status_code")
-            }
-            Some("operation") => ("operation", "span.name"),
-            Some("latency") => ("latency", "duration"),
-            _ => continue,
-        };
+        let Some(text) = name.text() else { continue };
         let fix = match text {
             "operation" => "leave it out: the name of the span is the dimension `span.name`".to_owned(),
             "latency" => "leave it out: how long spans take is the metric `duration`".to_owned(),
-            _ => format!("write `name: {fix}`"),
+            _ => match attributes::today(text) {
+                Some(today) if !given(today) => format!("write `name: {today}`"),
+                _ => continue,
+            },
         };
         let said = said(
             format!("the API server's spans have no `{text}`"),
