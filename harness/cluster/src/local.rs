@@ -64,6 +64,19 @@ pub enum StartError {
     NotReady(#[from] Box<NotReady>),
 }
 
+// === impl StartError ===
+
+impl StartError {
+    /// The same, for logs that are moved to `directory` afterwards.
+    #[must_use]
+    pub fn with_logs_in(self, directory: &Path) -> Self {
+        match self {
+            Self::NotReady(error) => Self::NotReady(Box::new(error.with_log_in(directory))),
+            other => other,
+        }
+    }
+}
+
 /// What a control plane is made from.
 #[derive(Debug, Clone)]
 pub struct ControlPlaneConfig {

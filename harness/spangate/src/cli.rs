@@ -71,6 +71,9 @@ enum Output {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run scenarios and judge them.
+    ///
+    /// Exits with 0 if all pass, 1 if one fails, 2 if a scenario or a configuration is invalid, 3 if the environment could
+    /// not be had (a Collector that refuses its configuration included), 4 if one is inconclusive.
     Run(run::RunArgs),
     /// Report every mistake of scenario files; starts nothing.
     Validate(validate::ValidateArgs),

@@ -10,17 +10,19 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spangate_scenario::{
+    Problem, Scenario,
     collector::{
         self, CheckOptions, Component, Config, ExtensionWiring, Pipeline, Rewired, Role, Section, Severity,
         Wiring,
     },
-    model,
+    model::{self, Expectation},
 };
 
 use spangate_trace::collector::parse_duration;
 
 use crate::error::CommandError;
 
+pub mod asked;
 pub(crate) mod foretold;
 pub(crate) mod given;
 pub mod oracle;
@@ -30,6 +32,9 @@ pub mod telemetry;
 
 /// The types of exporters that are wired to the sink.
 pub(crate) const TO_SINK: [&str; 4] = ["otlp", "otlp_grpc", "otlphttp", "otlp_http"];
+
+/// What is said of a configuration that nothing can be sent to.
+const NO_RECEIVER: &str = "there is no OTLP/gRPC receiver, by which spans are sent: add `receivers: {otlp: {protocols: {grpc: {}}}}`";
 
 /// Whether spans may come into a pipeline: from the receiver that they are sent to, or by way of a connector.
 pub(crate) fn is_fed(config: &Config, pipeline: &Pipeline) -> bool {
@@ -113,30 +118,48 @@ impl Configuration {
     /// Reads the text of a configuration; `name` is shown in messages.
     pub fn parse(name: &str, text: String, path: Option<PathBuf>) -> Result<Self, CommandError> {
         let config = collector::parse(name, &text).map_err(|diagnostics| {
-            let all: Vec<String> = diagnostics.problems().iter().map(ToString::to_string).collect();
+            let place =
+                |problem: &Problem| format!("{name}:{}:{}: {problem}", problem.line(), problem.column());
+            let all: Vec<String> = diagnostics.problems().iter().map(place).collect();
             CommandError::usage(format!("{name} is no configuration of a Collector:\n{}", all.join("\n")))
         })?;
         Ok(Self { text, path, config })
     }
 
-    /// What will keep the configuration from working, by the rules of `spangate collector check`.
-    pub fn warnings(&self) -> Vec<String> {
-        self.findings(&CheckOptions::default(), |severity| severity == Severity::Error)
-    }
-
-    /// What it would be wise to know of the configuration, by the same rules.
-    ///
-    /// `flush` is how long the API server keeps spans before it sends them.
-    pub fn remarks(&self, flush: Duration) -> Vec<String> {
-        let options = CheckOptions { batch_flush: flush, ..CheckOptions::default() };
-        self.findings(&options, |severity| severity != Severity::Note)
-    }
-
-    fn findings(&self, options: &CheckOptions, wanted: impl Fn(Severity) -> bool) -> Vec<String> {
+    /// What is likely to go wrong with the configuration, by the rules of `spangate collector check`, if it is as bad as
+    /// `least`.
+    pub fn remarks(&self, options: &CheckOptions, least: Severity) -> Vec<String> {
         let found = collector::check(&self.config, options);
-        let found = found.into_iter().filter(|finding| wanted(finding.severity));
+        let found = found.into_iter().filter(|finding| finding.severity >= least);
         let name = self.config.name();
         found.map(|it| format!("{name}:{}:{}: {} ({})", it.line, it.column, it.message, it.rule)).collect()
+    }
+
+    /// Whether it can take what a scenario sends, and has what the scenario asks of it; all that is missing is told.
+    pub fn suits(&self, scenario: &Scenario) -> Result<(), CommandError> {
+        let grpc = |receiver: &Component| receiver.key_span(&["protocols", "grpc"]).is_some();
+        let mut missing = Vec::new();
+        if !self.config.of_type(Section::Receivers, "otlp").any(grpc) {
+            missing.push(NO_RECEIVER);
+        }
+        let metrics = |expectation: &Expectation| matches!(expectation, Expectation::SpanMetrics(_));
+        if scenario.spec.expect.iter().any(metrics) {
+            let connectors = ["span_metrics", "spanmetrics"];
+            if !connectors.iter().any(|kind| self.config.of_type(Section::Connectors, kind).next().is_some())
+            {
+                missing.push(
+                    "`spanMetrics` is expected of a configuration without the connector `span_metrics`",
+                );
+            }
+            if self.config.of_type(Section::Exporters, "prometheus").next().is_none() {
+                missing
+                    .push("`spanMetrics` is expected of a configuration without the exporter `prometheus`");
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::usage(format!("{}: {}", self.config.name(), missing.join("\n"))))
     }
 
     /// How long a span may stay in the Collector by its configuration: until the tail sampler decides, the batch is
@@ -194,11 +217,7 @@ impl Configuration {
 
 impl Wired {
     fn of(rewired: Rewired) -> Result<Self, CommandError> {
-        let grpc = rewired.address(Role::OtlpGrpc).ok_or_else(|| {
-            CommandError::usage("the Collector's configuration has no OTLP/gRPC receiver").help(
-                "kube-apiserver exports by nothing else: add `receivers: {otlp: {protocols: {grpc: {}}}}`",
-            )
-        })?;
+        let grpc = rewired.address(Role::OtlpGrpc).ok_or_else(|| CommandError::usage(NO_RECEIVER))?;
         let metrics = rewired.address(Role::Telemetry).ok_or_else(|| {
             CommandError::bug("the configuration was wired without the Collector's own metrics")
         })?;

@@ -11,6 +11,7 @@ use spangate_cluster::{Assets, AssetsEnv, Component, Wanted};
 use spangate_load::{Preparation, Replay, ReplayError, Schedule, synthetic::Synthetic};
 use spangate_scenario::{
     Loaded, Scenario,
+    collector::{CheckOptions, Severity},
     model::{Expectation, Spans, Traffic},
 };
 
@@ -38,6 +39,17 @@ pub struct Plan {
     pub seed_override: Option<u64>,
     /// What is replayed, when it is not what the scenario names.
     pub record_override: Option<PathBuf>,
+    /// What of the Collector is not as the scenario says.
+    pub collector_override: CollectorOverride,
+}
+
+/// A Collector, or a configuration of it, in place of the scenario's; paths as the user gave them.
+#[derive(Debug, Clone, Default)]
+pub struct CollectorOverride {
+    /// The binary.
+    pub binary: Option<PathBuf>,
+    /// The configuration.
+    pub config: Option<PathBuf>,
 }
 
 /// What a user is shown of a plan.
@@ -50,7 +62,7 @@ pub struct View {
     pub components: Vec<ComponentView>,
     /// The load.
     pub load: LoadView,
-    /// What of the Collector's configuration would be replaced, and what it says that is likely to go wrong.
+    /// What is likely to go wrong with the Collector's configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collector: Vec<String>,
     /// The command that runs it.
@@ -116,6 +128,7 @@ impl Plan {
         let base = path.parent().unwrap_or(Path::new(""));
         let collector = scenario.spec.collector.as_ref();
         let collector = collector.map(|collector| Configuration::read(collector, base)).transpose()?;
+        collector.as_ref().map_or(Ok(()), |configuration| configuration.suits(&scenario))?;
         let synthetic = load.traces.as_ref().map(|traffic| {
             // The seed of the traffic tells several of them apart, that of the scenario several runs.
             let seed = scenario.spec.seed.wrapping_add(traffic.seed);
@@ -139,13 +152,33 @@ impl Plan {
             collector,
             seed_override: seed,
             record_override: None,
+            collector_override: CollectorOverride::default(),
         })
     }
 
     /// What a user should know before the plan is carried out.
     pub fn warnings(&self) -> Vec<String> {
         let broken = self.replay.iter().filter_map(broken_lines);
-        broken.chain(self.collector.iter().flat_map(Configuration::warnings)).collect()
+        let remarks =
+            self.collector.iter().flat_map(|it| it.remarks(&self.check_options(), Severity::Warning));
+        broken.chain(remarks).collect()
+    }
+
+    /// What is known of the traces that the Collector will be given.
+    fn check_options(&self) -> CheckOptions {
+        CheckOptions {
+            // Spans of synthetic traces come as the traffic says, and those of an API server when its batch is due.
+            batch_flush: match &self.synthetic {
+                Some(_) => Duration::ZERO,
+                None => self.scenario.spec.cluster.tracing.batch.schedule_delay.get(),
+            },
+            traces_per_second: self
+                .synthetic
+                .is_some()
+                .then(|| self.load_view().rate)
+                .filter(|rate| *rate > 0.0),
+            ..CheckOptions::default()
+        }
     }
 
     /// The programs that the scenario wants, in the order in which they are looked for.
@@ -181,9 +214,17 @@ impl Plan {
 
     /// The command that repeats the run.
     pub fn repeat(&self) -> String {
-        let seed = self.scenario.spec.seed;
-        let record = self.record_override.as_ref().map(|path| format!(" --record {}", word(path)));
-        format!("spangate run {} --seed {seed}{}", word(&self.path), record.unwrap_or_default())
+        let options = [
+            ("record", &self.record_override),
+            ("otelcol", &self.collector_override.binary),
+            ("collector-config", &self.collector_override.config),
+        ];
+        let options = options.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+        let mut command = format!("spangate run {} --seed {}", word(&self.path), self.scenario.spec.seed);
+        for (name, path) in options {
+            command = format!("{command} --{name} {}", word(path));
+        }
+        command
     }
 
     /// A script that repeats the run with what lies beside it, the scenario and the record of a replay, by the program
@@ -211,7 +252,7 @@ impl Plan {
         if self.replay.is_some() {
             command = format!("{command} --record \"$here/{}\"", RunDirectory::RECORD);
         }
-        format!("#!/bin/sh\nhere=$(dirname \"$0\")\nexec {command} \"$@\"\n")
+        format!("#!/bin/sh\nhere=$(dirname \"$0\")\nexec {command} --out \"$here/..\" \"$@\"\n")
     }
 
     /// What a user is shown.
@@ -236,9 +277,7 @@ impl Plan {
             collector: self
                 .collector
                 .iter()
-                .flat_map(|configuration| {
-                    configuration.remarks(self.scenario.spec.cluster.tracing.batch.schedule_delay.get())
-                })
+                .flat_map(|it| it.remarks(&self.check_options(), Severity::Warning))
                 .collect(),
             run: self.repeat(),
         }
@@ -327,17 +366,15 @@ impl fmt::Display for View {
         writeln!(f, "#   OTLP sink: any free loopback port")?;
         let load = &self.load;
         writeln!(f, "# what would be sent")?;
-        writeln!(
-            f,
-            "#   {} operations, {:.1}/s, after making {} objects; schedule {}",
-            load.operations, load.rate, load.prepared_objects, load.fingerprint
-        )?;
+        let what = if self.scenario.spec.load.traces.is_some() {
+            "traces".to_owned()
+        } else {
+            format!("operations, after making {} objects", load.prepared_objects)
+        };
+        writeln!(f, "#   {} {what}; {:.1}/s; schedule {}", load.operations, load.rate, load.fingerprint)?;
         for (entry, n) in load.by_entry.iter().enumerate() {
             let share = *n as f64 / load.operations.max(1) as f64;
             writeln!(f, "#   mix[{entry}]: {n} ({})", text::percent(share))?;
-        }
-        for remark in &self.collector {
-            writeln!(f, "#   Collector: {remark}")?;
         }
         writeln!(f, "# run it with: {}", self.run)?;
         f.write_str(&self.scenario.to_yaml())
@@ -373,7 +410,11 @@ mod tests {
         assert!(script.contains(&format!(" --etcd {}", word(&etcd))), "{script}");
         assert!(!script.contains("--record"), "{script}");
         plan.record_override = Some("my log.jsonl".into());
-        assert_eq!(plan.repeat(), "spangate run 'my scenario.yaml' --seed 1 --record 'my log.jsonl'");
+        plan.collector_override.config = Some("new.yaml".into());
+        assert_eq!(
+            plan.repeat(),
+            "spangate run 'my scenario.yaml' --seed 1 --record 'my log.jsonl' --collector-config new.yaml"
+        );
     }
 
     #[test]

@@ -106,6 +106,31 @@ fn standard_input_is_validated_too() {
     }
 }
 
+/// Scenario: the Collector's configuration is a file that is no YAML, has no receiver for what is sent, or lacks what an
+/// expectation reads.
+/// Guarantees: validate and plan refuse the scenario, and name file and line.
+#[test]
+fn the_collectors_file_is_a_part_of_the_scenario() {
+    let scenario = "apiVersion: spangate/v1alpha1\nkind: Scenario\nmetadata: {name: s}\nspec:\n  collector: {configFile: \
+                    c.yaml}\n  load: {traces: {rate: 1/s, for: 1s, classes: [{name: n, share: 100%}]}}\n  expect: \
+                    [{spanMetrics: {}}]\n";
+    let (dir, path) = with_scenario(scenario);
+    let rest = "exporters: {otlp_grpc: {endpoint: a:1}}\nservice: {pipelines: {traces: {receivers: [otlp], exporters: \
+                [otlp_grpc]}}}\n";
+    for (receivers, says) in [
+        ("receivers: {otlp: {protocols: {grpc: }}\n", "c.yaml:2:"),
+        ("receivers: {otlp: {protocols: {http: }}}\n", "there is no OTLP/gRPC receiver"),
+        ("receivers: {otlp: {protocols: {grpc: }}}\n", "without the connector `span_metrics`"),
+    ] {
+        fs::write(dir.path().join("c.yaml"), format!("{receivers}{rest}")).unwrap();
+        for command in ["validate", "plan"] {
+            let told = output(spangate().arg(command).arg(&path));
+            assert_eq!(told.status.code(), Some(2), "{}", text(&told));
+            assert!(text(&told).contains(says), "{}", text(&told));
+        }
+    }
+}
+
 /// Scenario: schemas and reference are generated again.
 /// Guarantees: the committed files are what the code says.
 #[test]
@@ -190,12 +215,14 @@ fn a_replay_is_repeated_from_anywhere() {
 
     drop(dir);
     let elsewhere = tempfile::tempdir().unwrap();
-    let again =
-        output(Command::new(glob_one(out.path(), "repeat.sh")).arg("--quiet").current_dir(elsewhere.path()));
+    let script = glob_one(out.path(), "repeat.sh");
+    let again = output(Command::new(&script).arg("--quiet").current_dir(elsewhere.path()));
     assert_eq!(again.status.code(), Some(0), "{}", text(&again));
-    let runs = [out.path().to_owned(), elsewhere.path().join("target/spangate")];
-    let [first, again] = runs.map(|runs| {
-        let read = |name: &str| fs::read(glob_one(&runs, name)).unwrap();
+    let first = script.parent().unwrap().to_owned();
+    let mut beside = fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path());
+    let again = beside.find(|run| *run != first).expect("the second run is beside the first");
+    let [first, again] = [first, again].map(|run| {
+        let read = |name: &str| fs::read(run.join(name)).unwrap();
         let summary: Summary = serde_json::from_slice(&read("summary.json")).unwrap();
         let plan: Value = serde_json::from_slice(&read("plan.json")).unwrap();
         assert!(summary.started > 0 && summary.started == summary.planned, "{summary:?}");

@@ -24,8 +24,10 @@ pub struct CollectorConfig {
     pub binary: PathBuf,
     /// Its version.
     pub version: Version,
-    /// The run directory: the configuration goes to `otelcol.yaml` in it, the output to `otelcol.log`.
+    /// The run directory: the configuration goes to `otelcol.yaml` in it.
     pub dir: PathBuf,
+    /// Where its output goes.
+    pub log: PathBuf,
     /// The configuration, as YAML.
     pub config: String,
     /// Where the configuration has it serve its own metrics.
@@ -66,14 +68,13 @@ impl LocalCollector {
         if !config.feature_gates.is_empty() {
             args.push(format!("--feature-gates={}", gates(&config.feature_gates)));
         }
-        let log = config.dir.join(Self::LOG);
-        let log_from = ready::log_length(&log);
+        let log_from = ready::log_length(&config.log);
         let child = Child::spawn(Spec {
             name: NAME,
             program: config.binary.clone(),
             args,
             env: config.env.clone(),
-            log,
+            log: config.log.clone(),
             lifetime: config.lifetime,
         })?;
         let starting = Starting::new(&child, log_from);

@@ -25,7 +25,7 @@ use crate::{
 pub enum NotReady {
     /// It ended.
     #[error("{name} ended with {status} before it was ready{}; the last lines of {}:\n{tail}",
-        clause(reason.as_deref()), log.display())]
+        clause(reason.as_deref(), tail), log.display())]
     Exited {
         /// The server.
         name: &'static str,
@@ -40,7 +40,7 @@ pub enum NotReady {
     },
     /// It runs, and does not answer as it should.
     #[error("{name} was not ready after {} s (last answer: {answer}){}; the last lines of {}:\n{tail}",
-        limit.as_secs(), clause(reason.as_deref()), log.display())]
+        limit.as_secs(), clause(reason.as_deref(), tail), log.display())]
     Late {
         /// The server.
         name: &'static str,
@@ -165,6 +165,15 @@ impl NotReady {
     pub fn port_taken(&self) -> bool {
         matches!(self, Self::Exited { reason: Some(reason), .. } if reason.contains(PORT_TAKEN))
     }
+
+    /// The same, for a log that is moved to another directory afterwards.
+    pub(super) fn with_log_in(mut self, directory: &Path) -> Self {
+        let (Self::Exited { log, .. } | Self::Late { log, .. }) = &mut self;
+        if let Some(name) = log.file_name() {
+            *log = directory.join(name);
+        }
+        self
+    }
 }
 
 /// How long the log at `path` is now.
@@ -200,7 +209,9 @@ fn failing(body: &str) -> String {
     if failed.is_empty() { body.chars().take(200).collect() } else { failed.join(", ") }
 }
 
-fn clause(reason: Option<&str>) -> String {
+/// The reason, unless the end of the log shows it anyway.
+fn clause(reason: Option<&str>, tail: &str) -> String {
+    let reason = reason.filter(|reason| !tail.contains(reason));
     reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }
 

@@ -13,7 +13,7 @@ use super::{Output, Session, colour, print, print_json, terminal, warn};
 use crate::{
     error::CommandError,
     exit::Exit,
-    plan::Plan,
+    plan::{CollectorOverride, Plan},
     report::{
         Report, latencies,
         list::{BrokenRun, Entry, ReportList},
@@ -32,7 +32,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Directory in which each run makes its own.
-    #[arg(long, value_name = "DIR", default_value = RunDirectory::ROOT)]
+    #[arg(long, value_name = "DIR", default_value = RunDirectory::ROOT, overrides_with = "out")]
     out: PathBuf,
     /// Record to replay, in place of the scenario's; of the same kind.
     #[arg(long, value_name = "PATH")]
@@ -46,7 +46,7 @@ pub(super) struct RunArgs {
     /// Collector to start, in place of the one that would be looked up.
     #[arg(long, value_name = "PATH")]
     otelcol: Option<PathBuf>,
-    /// Configuration of the Collector, in place of the scenario's.
+    /// Configuration of the Collector, in place of the scenario's; relative to where you are.
     #[arg(long, value_name = "PATH")]
     collector_config: Option<PathBuf>,
 }
@@ -110,6 +110,8 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
         match loaded.and_then(|loaded| Plan::new(loaded, args.seed)) {
             Ok(mut plan) => {
                 plan.record_override.clone_from(&args.record);
+                plan.collector_override =
+                    CollectorOverride { binary: args.otelcol.clone(), config: args.collector_config.clone() };
                 let binaries = &mut plan.scenario.spec.cluster.binaries;
                 binaries.kube_apiserver = args.kube_apiserver.clone().or(binaries.kube_apiserver.take());
                 binaries.etcd = args.etcd.clone().or(binaries.etcd.take());

@@ -36,7 +36,7 @@ pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit, CommandErr
                 "no trace of {} begins with {prefix:?}",
                 directory.path().display()
             ))
-            .help("the trace ids of the requests are in its requests.jsonl; name another run with --from"));
+            .help("the trace ids are in its requests.jsonl or traces.jsonl; name another run with --from"));
         }
         many => {
             let few: Vec<String> = many.iter().take(5).map(ToString::to_string).collect();

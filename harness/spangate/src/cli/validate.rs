@@ -7,10 +7,15 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use spangate_scenario::{Loaded, ReadError, read, read_from};
+use spangate_scenario::{
+    Loaded, ReadError,
+    collector::{CheckOptions, Severity},
+    read, read_from,
+};
 
 use super::{Output, Session, print, print_json, warn};
 use crate::{
+    collector::Configuration,
     error::CommandError,
     exit::Exit,
     plan::{broken_lines, cel_mistakes, read_replay},
@@ -34,7 +39,11 @@ pub(super) fn run(args: &ValidateArgs, session: &Session) -> Result<Exit, Comman
         let (text, problems) = match read {
             Ok(loaded) => {
                 warnings.extend(of_record(&loaded));
-                let mistakes = cel_mistakes(&loaded.scenario);
+                let mut mistakes = cel_mistakes(&loaded.scenario);
+                match of_collector(&loaded) {
+                    Ok(remarks) => warnings.extend(remarks),
+                    Err(error) => mistakes.push(error.chain()),
+                }
                 let text: Vec<String> =
                     mistakes.iter().map(|mistake| format!("{}: {mistake}\n", name.display())).collect();
                 (text.concat(), mistakes.iter().map(|mistake| json!({"message": mistake})).collect())
@@ -77,6 +86,16 @@ fn of_record(loaded: &Loaded) -> Option<String> {
             Some(CommandError::usage(message).because(error).chain())
         }
     }
+}
+
+/// What is likely to go wrong with the Collector of a scenario. A configuration that is none, or cannot take what the
+/// scenario sends, is a mistake of the scenario wherever it is written.
+fn of_collector(loaded: &Loaded) -> Result<Vec<String>, CommandError> {
+    let Some(collector) = &loaded.scenario.spec.collector else { return Ok(Vec::new()) };
+    let configuration = Configuration::read(collector, loaded.path.parent().unwrap_or(Path::new("")))?;
+    let errors = configuration.remarks(&CheckOptions::default(), Severity::Error);
+    configuration.suits(&loaded.scenario)?;
+    Ok(errors)
 }
 
 fn problems(error: &ReadError) -> Vec<serde_json::Value> {

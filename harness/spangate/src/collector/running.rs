@@ -121,12 +121,14 @@ struct State {
 // === impl RunningCollector ===
 
 impl RunningCollector {
-    /// Starts a Collector that sends to `sink`, and a tap that sends to the Collector.
+    /// Starts a Collector that sends to `sink`, and a tap that sends to the Collector. What it needs goes to `directory`,
+    /// and what it says to `logs`.
     pub async fn start(
         configuration: &Configuration,
         model: &model::Collector,
         binary: &Found,
         directory: &Path,
+        logs: &Path,
         sink: &SinkHandle,
         clock: Clock,
         progress: &dyn spangate_cluster::Progress,
@@ -142,6 +144,7 @@ impl RunningCollector {
                 binary: binary.path.clone(),
                 version: binary.version,
                 dir: directory.to_owned(),
+                log: logs.join(LocalCollector::LOG),
                 config: wired.yaml.clone(),
                 metrics: wired.metrics,
                 receivers: wired.receivers.clone(),
@@ -275,7 +278,7 @@ impl RunningCollector {
 
     /// Where the log of all its processes is.
     pub fn log(&self) -> PathBuf {
-        self.config.dir.join(LocalCollector::LOG)
+        self.config.log.clone()
     }
 
     /// Adds what a process that is about to end has counted.

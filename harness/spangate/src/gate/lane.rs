@@ -69,7 +69,8 @@ impl Lane {
             .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
         let tell = forward(events);
         let collector =
-            RunningCollector::start(configuration, model, binary, directory, &sink, clock, &tell).await?;
+            RunningCollector::start(configuration, model, binary, directory, directory, &sink, clock, &tell)
+                .await?;
         let address = collector.tap().grpc_addr();
         let target = Target { host: address.ip().to_string(), port: address.port() };
         let sender = Sender::new(SenderConfig::new(target), clock);

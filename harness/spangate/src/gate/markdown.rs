@@ -20,12 +20,12 @@ pub fn markdown(report: &GateReport) -> String {
     let titles = ["cost", "base", "head", "change", "range of the rounds"].map(str::to_owned);
     table(&mut out, &titles, report.costs.iter().map(cost));
     for verdict in report.verdicts.iter().filter(|verdict| verdict.status != Status::Pass) {
-        for reason in &verdict.reasons {
-            let _ = writeln!(out, "- {}: {}", verdict.expectation, reason.replace('\n', " "));
-        }
-        if !verdict.examples.is_empty() {
-            let traces: Vec<String> = verdict.examples.iter().map(|trace| format!("`{trace}`")).collect();
-            let _ = writeln!(out, "  for example {}", traces.join(", "));
+        let reasons: Vec<String> = verdict.reasons.iter().map(|reason| reason.replace('\n', " ")).collect();
+        let traces: Vec<String> = verdict.examples.iter().map(|trace| format!("`{trace}`")).collect();
+        let examples =
+            if traces.is_empty() { String::new() } else { format!(" (such as {})", traces.join(", ")) };
+        if !reasons.is_empty() || !examples.is_empty() {
+            let _ = writeln!(out, "- {}: {}{examples}", verdict.expectation, reasons.join("; "));
         }
     }
     for warning in &report.warnings {

@@ -52,11 +52,12 @@ pub fn summary(report: &GateReport, style: Style) -> String {
 
 /// How much the report rests on.
 pub(crate) fn volume(report: &GateReport) -> String {
+    let rounds = report.rounds.len();
     format!(
-        "{} traces, {} spans to each in {} rounds, {} s",
+        "{} traces, {} spans to each in {rounds} round{}, {} s",
         report.traces(),
         report.spans(),
-        report.rounds.len(),
+        if rounds == 1 { "" } else { "s" },
         report.seconds.round()
     )
 }

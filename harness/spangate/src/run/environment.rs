@@ -9,8 +9,8 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::{
-    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalCollector, LocalEtcd, Pki, StartError,
-    Wanted, pki, progress,
+    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Wanted, pki,
+    progress,
 };
 use spangate_inject::{
     EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
@@ -41,7 +41,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Where the control plane has its files, in the directory of the run.
 const FILES: &str = "control-plane";
 /// The logs among them.
-const LOGS: [&str; 3] = ["etcd.log", "kube-apiserver.log", LocalCollector::LOG];
+const LOGS: [&str; 2] = ["etcd.log", "kube-apiserver.log"];
 /// How long a process may take to end by itself. Nothing that it could still write is kept.
 const GRACE: Duration = Duration::ZERO;
 
@@ -147,12 +147,14 @@ impl Environment {
             (Some(configuration), Some(binary)) => {
                 events.step(Step::Collector);
                 let model = plan.scenario.spec.collector.clone().unwrap_or_default();
-                let (directory, tell) = (directory.file(FILES), forward(events));
+                let (files, logs) = (directory.file(FILES), directory.file(RunDirectory::LOGS));
+                let tell = forward(events);
                 let started = RunningCollector::start(
                     configuration,
                     &model,
                     &binary,
-                    &directory,
+                    &files,
+                    &logs,
                     &sink,
                     notes.clock,
                     &tell,
@@ -250,14 +252,14 @@ impl Cluster {
         let pki = Pki::generate()
             .map_err(|error| CommandError::environment("the certificates cannot be made").because(error))?;
         let tell = forward(events);
-        let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started)?;
+        let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started(directory))?;
         raise(realtime, Realtime::raise_run, events);
         let proxy = proxy(plan, &etcd, notes).await?;
         let etcd_url =
             proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
         let api_server = LocalApiServer::start(&config.api_server_config(&etcd_url), &pki, &tell)
             .await
-            .map_err(not_started)?;
+            .map_err(not_started(directory))?;
 
         events.step(Step::Tracing);
         let setup = |error| CommandError::environment("the API server cannot be used").because(error);
@@ -354,8 +356,11 @@ fn raise(realtime: Option<&Realtime>, step: impl FnOnce(&Realtime) -> Result<(),
     }
 }
 
-fn not_started(error: StartError) -> CommandError {
-    CommandError::environment("the control plane does not start").because(error)
+fn not_started(directory: &RunDirectory) -> impl Fn(StartError) -> CommandError {
+    let logs = directory.file(RunDirectory::LOGS);
+    move |error| {
+        CommandError::environment("the control plane does not start").because(error.with_logs_in(&logs))
+    }
 }
 
 /// A binary as reports name it.

@@ -84,6 +84,7 @@ fn until(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings: &mut Findi
         findings
             .add(&at, "only a rate whose requests are counted is decided early")
             .help("leave it out, or name `requestRoots`");
+        return;
     }
     let of_cluster = parts.cluster.map(|cluster| cluster.tracing.sampling_rate_per_million);
     let rate = expected.sampling_rate_per_million.map(Some).or(of_cluster);
