@@ -53,6 +53,7 @@ pub(crate) async fn serve(receiver: Arc<Receiver>, request: Request<Incoming>) -
     }
     Grpc::new(RawCodec)
         .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(receiver.max_message_bytes)
         .unary(Export(receiver), request)
         .await

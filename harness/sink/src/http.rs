@@ -1,4 +1,4 @@
-//! OTLP/HTTP: `POST /v1/traces`, protobuf or JSON, gzip or not, with the errors that the specification asks for.
+//! OTLP/HTTP: `POST /v1/traces`, protobuf or JSON, plain, gzip or zstd, with the errors that the specification asks for.
 
 use std::{borrow::Cow, io::Read, sync::Arc, time::Duration};
 
@@ -26,6 +26,13 @@ const TRACES: &str = "/v1/traces";
 enum Encoding {
     Protobuf,
     Json,
+}
+
+/// How a body is made smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Gzip,
+    Zstd,
 }
 
 /// A request that was answered with an error status before it was an export.
@@ -65,16 +72,20 @@ async fn export(
     let encoding = encoding.ok_or_else(|| {
         Rejection::unsupported("content-type must be application/x-protobuf or application/json")
     })?;
-    let is_gzip = match request.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => false,
-        Some(b"gzip") => true,
-        Some(_) => return Err(Rejection::unsupported("content-encoding must be gzip or identity")),
+    let packing = match request.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => None,
+        Some(b"gzip") => Some(Packing::Gzip),
+        Some(b"zstd") => Some(Packing::Zstd),
+        Some(_) => return Err(Rejection::unsupported("content-encoding must be gzip, zstd or identity")),
     };
 
     let limit = receiver.max_message_bytes;
     let body = Limited::new(request.into_body(), limit).collect().await;
     let body = body.map_err(|error| Rejection::of_body(&*error, limit))?.to_bytes();
-    let body = if is_gzip { gunzip(&body, receiver)? } else { body };
+    let body = match packing {
+        Some(packing) => unpack(packing, &body, receiver)?,
+        None => body,
+    };
     let message = match encoding {
         Encoding::Protobuf => body,
         Encoding::Json => match otlp_json::read(&body) {
@@ -95,16 +106,23 @@ async fn export(
 }
 
 /// Unpacks `body`, and stops when it gets larger than a message may be.
-fn gunzip(body: &[u8], receiver: &Receiver) -> Result<Bytes, Rejection> {
+fn unpack(packing: Packing, body: &[u8], receiver: &Receiver) -> Result<Bytes, Rejection> {
     let limit = receiver.max_message_bytes;
+    let most = limit as u64 + 1;
     let mut unpacked = Vec::new();
-    let read = MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut unpacked);
+    let (name, read) = match packing {
+        Packing::Gzip => ("gzip", MultiGzDecoder::new(body).take(most).read_to_end(&mut unpacked)),
+        Packing::Zstd => {
+            let decoder = zstd::Decoder::with_buffer(body);
+            ("zstd", decoder.and_then(|decoder| decoder.take(most).read_to_end(&mut unpacked)))
+        }
+    };
     match read {
         Ok(length) if length > limit => Err(Rejection::too_large(limit)),
         Ok(_) => Ok(unpacked.into()),
         Err(error) => {
             receiver.store.note_malformed();
-            Err(Rejection::malformed(format!("the body is not gzip: {error}")))
+            Err(Rejection::malformed(format!("the body is not {name}: {error}")))
         }
     }
 }

@@ -248,6 +248,18 @@ service:
     }
 
     #[test]
+    fn a_compression_that_the_sink_does_not_take_is_replaced() {
+        let text = "exporters:\n  otlp/a: {compression: snappy}\n  otlp/b: {compression: zstd}\n  \
+                    otlp_http: {compression: lz4}\n";
+        let changes = rewired(text, ExtensionWiring::Keep).changes.into_iter();
+        let changes = changes.filter(|change| change.key == "compression");
+        let changes: Vec<_> = changes.map(|it| (it.component, it.from.unwrap(), it.to.unwrap())).collect();
+        let gzip =
+            |id: &str, from: &str| (format!("exporters::{id}"), from.to_owned(), "\"gzip\"".to_owned());
+        assert_eq!(changes, [gzip("otlp/a", "snappy"), gzip("otlp_http", "lz4")]);
+    }
+
+    #[test]
     fn endpoints_are_replaced_and_all_else_stays() {
         insta::assert_snapshot!(rewired(TEXT, ExtensionWiring::Keep).yaml);
     }

@@ -17,15 +17,19 @@ async fn an_export_is_kept_whole() {
     assert!((0..512).all(|index| capture.span(index).span_id == capture.rows()[index].span_id));
 }
 
+const PACKED: [CompressionEncoding; 2] = [CompressionEncoding::Gzip, CompressionEncoding::Zstd];
+
 #[tokio::test]
-async fn gzip_is_unpacked() {
-    let sink = Sink::start(SinkConfig::default()).await.unwrap();
-    let mut client = grpc(&sink).await.send_compressed(CompressionEncoding::Gzip);
-    client.export(export(1, 512)).await.unwrap();
-    client.export(export(2, 3)).await.unwrap();
-    assert_eq!(sink.store().len(), 515);
-    let bytes = shape::request(1, 512).len() + shape::request(2, 3).len();
-    assert_eq!(sink.store().stats().bytes, bytes as u64);
+async fn what_is_packed_is_unpacked() {
+    for encoding in PACKED {
+        let sink = Sink::start(SinkConfig::default()).await.unwrap();
+        let mut client = grpc(&sink).await.send_compressed(encoding);
+        client.export(export(1, 512)).await.unwrap();
+        client.export(export(2, 3)).await.unwrap();
+        assert_eq!(sink.store().len(), 515);
+        let bytes = shape::request(1, 512).len() + shape::request(2, 3).len();
+        assert_eq!(sink.store().stats().bytes, bytes as u64);
+    }
 }
 
 #[tokio::test]
@@ -51,9 +55,11 @@ async fn a_message_above_the_limit_is_refused() {
     assert_eq!(error.code(), Code::OutOfRange, "{error}");
 
     // Packed it is below the limit, unpacked it is not.
-    let mut packed = grpc(&sink).await.send_compressed(CompressionEncoding::Gzip);
-    let error = packed.export(export(1, 101)).await.unwrap_err();
-    assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    for encoding in PACKED {
+        let mut packed = grpc(&sink).await.send_compressed(encoding);
+        let error = packed.export(export(1, 101)).await.unwrap_err();
+        assert_eq!(error.code(), Code::ResourceExhausted, "{error}");
+    }
     assert_eq!(sink.store().len(), 100);
 }
 

@@ -26,6 +26,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 1).unwrap()
+}
+
 fn json_of(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
@@ -63,12 +67,18 @@ async fn json_gives_the_same_spans_as_protobuf() {
 }
 
 #[tokio::test]
-async fn gzip_is_unpacked() {
+async fn what_is_packed_is_unpacked() {
     let sink = sink().await;
-    let answer = post_packed(&sink, "gzip", gzip(&shape::request(1, 300))).await;
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(post_packed(&sink, "identity", shape::request(2, 10).to_vec()).await.status, StatusCode::OK);
-    assert_eq!(sink.store().len(), 310);
+    for (encoding, body) in [
+        ("gzip", gzip(&shape::request(1, 300))),
+        ("identity", shape::request(2, 10).to_vec()),
+        ("zstd", zstd(&shape::request(3, 100))),
+    ] {
+        assert_eq!(post_packed(&sink, encoding, body).await.status, StatusCode::OK, "{encoding}");
+    }
+    assert_eq!(sink.store().len(), 410);
+    let answer = post_packed(&sink, "lz4", Vec::new()).await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[tokio::test]
@@ -116,9 +126,11 @@ async fn what_is_no_export_is_a_bad_request_in_the_clients_encoding() {
     assert_eq!(json_of(&answer)["code"], 3);
     assert!(json_of(&answer)["message"].as_str().unwrap().contains("line 1 column"));
 
-    let answer = post_packed(&sink, "gzip", b"not gzip".to_vec()).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert_eq!(sink.store().stats().malformed_requests, 3);
+    for encoding in ["gzip", "zstd"] {
+        let answer = post_packed(&sink, encoding, b"not packed".to_vec()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{encoding}");
+    }
+    assert_eq!(sink.store().stats().malformed_requests, 4);
     assert!(sink.store().is_empty());
 }
 
@@ -153,10 +165,12 @@ async fn a_message_above_the_limit_is_refused_packed_or_not() {
     assert_eq!(RpcStatus::decode(too_much.body).unwrap().code, 8);
 
     // A hundred megabytes of zeros in a hundred kilobytes.
-    let bomb = gzip(&vec![0; 100 * 1024 * 1024][..]);
-    let config = SinkConfig { max_message_bytes: 1024 * 1024, ..SinkConfig::default() };
-    let sink = Sink::start(config).await.unwrap();
-    assert!(bomb.len() < 1024 * 1024);
-    let answer = post_packed(&sink, "gzip", bomb).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let zeros = vec![0; 100 * 1024 * 1024];
+    for (encoding, bomb) in [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))] {
+        let config = SinkConfig { max_message_bytes: 1024 * 1024, ..SinkConfig::default() };
+        let sink = Sink::start(config).await.unwrap();
+        assert!(bomb.len() < 1024 * 1024);
+        let answer = post_packed(&sink, encoding, bomb).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{encoding}");
+    }
 }

@@ -22,13 +22,27 @@ pub(super) fn rewire(rewiring: &mut Rewiring<'_, '_>) {
     }
 }
 
+/// Compressions that the sink takes; an empty one is none.
+const COMPRESSIONS: [&str; 4] = ["gzip", "zstd", "none", ""];
+
+/// Replaces a compression that the sink does not take by the default one.
+fn compression(rewiring: &mut Rewiring<'_, '_>, component: [&str; 2]) {
+    let given = rewiring.get(component, &["compression"]).and_then(Node::text);
+    if given.is_some_and(|given| !COMPRESSIONS.contains(&given)) {
+        rewiring.set(component, &["compression"], tree::text("gzip"));
+        rewiring.remove(component, &["compression_params"]);
+    }
+}
+
 fn grpc(rewiring: &mut Rewiring<'_, '_>, component: [&str; 2]) {
+    compression(rewiring, component);
     let sink = rewiring.wiring.sink_grpc.to_string();
     rewiring.set(component, &["endpoint"], tree::text(&sink));
     rewiring.set(component, &["tls"], insecure());
 }
 
 fn http(rewiring: &mut Rewiring<'_, '_>, component: [&str; 2]) {
+    compression(rewiring, component);
     let sink = format!("http://{}", rewiring.wiring.sink_http);
     rewiring.set(component, &["endpoint"], tree::text(&sink));
     // Where a signal has an endpoint of its own, that one wins.
