@@ -45,6 +45,7 @@ scenario NAME *ARGS:
 schemas:
     cargo build -p spangate
     target/debug/spangate schema scenario > schemas/scenario.schema.json
+    target/debug/spangate schema gate-rules > schemas/gate-rules.schema.json
     target/debug/spangate schema report > schemas/report.schema.json
     target/debug/spangate schema reference > docs/scenario-reference.md
 

@@ -17,6 +17,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// The rules of a gate. One that is broken makes it red.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GateRules {
     /// The version of this format.
@@ -47,14 +48,14 @@ pub struct GateRules {
 }
 
 /// The kind of file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum GateRulesKind {
     /// Rules of a gate.
     GateRules,
 }
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum GateRule {
     /// The share of a class that the new configuration keeps.
@@ -76,7 +77,7 @@ pub enum GateRule {
 }
 
 /// A share of a class that must be kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeptRule {
     /// A class of the traffic, or `*` for each of them.
@@ -89,7 +90,7 @@ pub struct KeptRule {
 }
 
 /// A class that must not shrink.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NoLessRule {
     /// A class of the traffic, or `*` for each of them.
@@ -99,7 +100,7 @@ pub struct NoLessRule {
 }
 
 /// What to do about a configuration of which nothing can be foretold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Foretelling {
     /// It is told, and the rule holds.

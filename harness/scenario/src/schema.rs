@@ -1,24 +1,34 @@
-//! The JSON Schema of scenario files, for editors and other tools.
+//! The JSON Schemas of scenarios and of a gate's rules, for editors and other tools.
 
-use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::Scenario;
+use crate::{Scenario, gate::GateRules};
 
-/// Where the schema of this version of the format is published.
-const ID: &str = "https://spangate.dev/schemas/scenario.v1alpha1.schema.json";
+/// Where the schemas of this version of the formats are published.
+const SCENARIO_ID: &str = "https://spangate.dev/schemas/scenario.v1alpha1.schema.json";
+const GATE_RULES_ID: &str = "https://spangate.dev/schemas/gate-rules.v1alpha1.schema.json";
 
 /// The JSON Schema (draft 2020-12) of scenario files.
 ///
 /// It knows the shape: keys, types, which keys must be there. What keys mean together is for
 /// [`parse`](crate::parse) to say.
 pub fn scenario_schema() -> Value {
+    schema::<Scenario>(SCENARIO_ID, "Spangate scenario")
+}
+
+/// The JSON Schema (draft 2020-12) of files with the rules of a gate.
+pub fn gate_rules_schema() -> Value {
+    schema::<GateRules>(GATE_RULES_ID, "Rules of a Spangate gate")
+}
+
+fn schema<T: JsonSchema>(id: &str, title: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
-    let mut schema = generator.into_root_schema_for::<Scenario>().to_value();
+    let mut schema = generator.into_root_schema_for::<T>().to_value();
     forbid_null(&mut schema);
     if let Some(root) = schema.as_object_mut() {
-        root.insert("$id".to_owned(), json!(ID));
-        root.insert("title".to_owned(), json!("Spangate scenario"));
+        root.insert("$id".to_owned(), json!(id));
+        root.insert("title".to_owned(), json!(title));
     }
     schema
 }
@@ -49,7 +59,7 @@ fn forbid_null(schema: &mut Value) {
     }
 }
 
-/// The schema as it is written to a file: indented, ending in a newline.
-pub fn scenario_schema_text() -> String {
-    format!("{:#}\n", scenario_schema())
+/// A schema as it is written to a file: indented, ending in a newline.
+pub fn text(schema: &Value) -> String {
+    format!("{schema:#}\n")
 }

@@ -1,7 +1,8 @@
 //! How much more something may become.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::ParseUnitError;
@@ -58,6 +59,16 @@ impl TryFrom<String> for Growth {
 impl From<Growth> for String {
     fn from(growth: Growth) -> Self {
         growth.to_string()
+    }
+}
+
+impl JsonSchema for Growth {
+    fn schema_name() -> Cow<'static, str> {
+        "Growth".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": r"^\s*<\s*\+[0-9.]+%$", "examples": ["< +10%"]})
     }
 }
 

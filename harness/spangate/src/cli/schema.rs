@@ -1,6 +1,7 @@
 //! `spangate schema`: the generated files, as they are committed.
 
 use clap::{Args, ValueEnum};
+use spangate_scenario::{reference, schema};
 
 use super::print;
 use crate::{error::CommandError, exit::Exit, report::schema::report_schema};
@@ -17,6 +18,8 @@ enum Of {
     /// schemas/scenario.schema.json
     #[default]
     Scenario,
+    /// schemas/gate-rules.schema.json
+    GateRules,
     /// schemas/report.schema.json
     Report,
     /// docs/scenario-reference.md
@@ -25,9 +28,10 @@ enum Of {
 
 pub(super) fn run(args: &SchemaArgs) -> Result<Exit, CommandError> {
     let text = match args.of {
-        Of::Scenario => spangate_scenario::schema::scenario_schema_text(),
+        Of::Scenario => schema::text(&schema::scenario_schema()),
+        Of::GateRules => schema::text(&schema::gate_rules_schema()),
         Of::Report => report_schema(),
-        Of::Reference => spangate_scenario::reference::reference(),
+        Of::Reference => reference::reference(),
     };
     print(&text).map(|()| Exit::Pass)
 }

@@ -42,7 +42,8 @@ pub fn refused(config: &Config, said: &str, known: &[Finding]) -> Vec<Finding> {
 fn complain(checker: &mut Checker<'_>, complaint: &Complaint, known: &[Finding]) {
     let place = deepest(&checker.root(), &complaint.place);
     let told = |finding: &Finding| finding.severity == Severity::Error && place.covers(finding.span.start);
-    if place.mentions("${") || known.iter().any(told) {
+    let depends = !complaint.place.is_empty() && place.mentions("${");
+    if depends || known.iter().any(told) {
         return;
     }
     // The part of the way that is not in the text is told in words.
