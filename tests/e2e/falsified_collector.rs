@@ -7,8 +7,8 @@ use std::{
 };
 
 use spangate::{
-    collector::{Configuration, telemetry::Telemetry},
-    evidence::{Evidence, Facts, Passed},
+    collector::{Configuration, explain::explain, telemetry::Telemetry},
+    evidence::{Case, Evidence, Facts, Passed},
     plan::Plan,
     saved,
     verdict::{self, Status, Verdict},
@@ -152,11 +152,16 @@ fn head(percent: &str) -> String {
 }
 
 /// The evidence with another passage, other facts.
-fn with(run: &Evidence, passed: Passed, facts: Facts) -> Vec<Verdict> {
+fn evidence(run: &Evidence, passed: Passed, facts: Facts) -> Evidence {
     let Evidence { scenario, requests, injections, capture, traces, .. } = run;
     let evidence =
         Evidence::new(scenario.clone(), requests.clone(), injections.clone(), capture.clone(), facts);
-    verdict::judge(&evidence.with_passed(Some(passed)).with_traces(traces.clone()))
+    evidence.with_passed(Some(passed)).with_traces(traces.clone())
+}
+
+/// The verdicts on it.
+fn with(run: &Evidence, passed: Passed, facts: Facts) -> Vec<Verdict> {
+    verdict::judge(&evidence(run, passed, facts))
 }
 
 fn passed(run: &Evidence) -> Passed {
@@ -376,6 +381,23 @@ fn an_accepted_export_that_is_said_to_be_refused_is_caught() {
     passed.passages[0].outcome = refused;
     let verdicts = with(&RUNS.tail, passed, RUNS.tail.facts.clone());
     assert!(red(&verdicts).contains("conserved"), "{verdicts:#?}");
+}
+
+/// Scenario: a trace of errors is asked for, and then again as if a span of it had not reached the sink.
+/// Guarantees: its class, what was foretold, the vote of each policy, and that it did not come so.
+#[test]
+fn why_a_trace_was_kept_is_told() {
+    let run = &RUNS.tail;
+    let trace = run.traces.iter().find(|sent| &*sent.class == "errors").unwrap().trace_id;
+    let lines = explain(&Case::new(run), trace);
+    for line in ["class errors", "it had to be kept", "traces: policy errors: sampled"] {
+        assert!(lines.iter().any(|told| told == line), "{line}: {lines:#?}");
+    }
+    let (passed, facts) = reached(run, |span| span.trace_id != trace);
+    let lines = explain(&Case::new(&evidence(run, passed, facts)), trace);
+    for line in ["0 of the ", "it had to be kept, and that is not what came"] {
+        assert!(lines.iter().any(|told| told.starts_with(line)), "{line}: {lines:#?}");
+    }
 }
 
 /// Scenario: the policies are said to stand in another order.

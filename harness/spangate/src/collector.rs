@@ -23,6 +23,7 @@ use spangate_trace::collector::parse_duration;
 use crate::error::CommandError;
 
 pub mod asked;
+pub mod explain;
 pub(crate) mod foretold;
 pub(crate) mod given;
 pub mod oracle;

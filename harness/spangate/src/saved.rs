@@ -9,11 +9,19 @@ use crate::{
     collector::Configuration,
     error::CommandError,
     evidence::{Evidence, Facts, Passed},
+    gate::rounds,
     run::directory::RunDirectory,
 };
 
 /// Opens the directory that the user names, or else the newest run.
 pub fn open(from: Option<&Path>) -> Result<RunDirectory, CommandError> {
+    if let Some(path) = from.filter(|path| path.join(rounds::RESULT).exists()) {
+        let message = format!("{} is of a gate and not of a run", path.display());
+        return Err(CommandError::usage(message).help(
+            "its result.json has what was judged, and round-1/head/kept.jsonl.zst the spans that the new configuration \
+             kept in the first round",
+        ));
+    }
     let opened = match from {
         Some(path) => RunDirectory::open(path),
         None => RunDirectory::latest(Path::new(RunDirectory::ROOT)),

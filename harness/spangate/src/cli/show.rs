@@ -1,11 +1,11 @@
-//! `spangate show`: a trace of a saved run as a waterfall.
+//! `spangate show`: a trace of a saved run as a waterfall, and why a Collector kept it or not.
 
 use clap::Args;
 use serde_json::json;
-use spangate_trace::{TraceId, TraceIndex, waterfall};
+use spangate_trace::{TraceId, waterfall};
 
 use super::{From, Output, Session, print, print_json};
-use crate::{error::CommandError, exit::Exit, saved};
+use crate::{collector::explain::explain, error::CommandError, evidence::Case, exit::Exit, saved};
 
 /// Columns where the terminal does not tell its width.
 const WIDTH: usize = 120;
@@ -25,7 +25,8 @@ pub(super) struct ShowArgs {
 pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit, CommandError> {
     let directory = saved::open(args.from.from.as_deref())?;
     let evidence = saved::read(&directory, None)?;
-    let index = TraceIndex::new(&evidence.capture);
+    let case = Case::new(&evidence);
+    let index = &case.index;
     let prefix = args.trace.to_ascii_lowercase();
     let found: Vec<TraceId> =
         index.traces().map(|trace| trace.id()).filter(|id| id.to_string().starts_with(&prefix)).collect();
@@ -45,12 +46,15 @@ pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit, CommandErr
         }
     };
     let trace = index.by_trace(id).expect("the id is one of the index");
+    let explained = explain(&case, id);
     if session.global.output == Output::Json {
         let spans: Vec<_> = trace.rows().map(|row| evidence.capture.span(row)).collect();
-        return print_json(&json!({"traceId": id, "spans": spans})).map(|()| Exit::Pass);
+        let shown = json!({"traceId": id, "explained": explained, "spans": spans});
+        return print_json(&shown).map(|()| Exit::Pass);
     }
     let width = usize::from(console::Term::stdout().size_checked().map_or(0, |(_, columns)| columns));
     let width = if width == 0 { WIDTH } else { width };
     let options = waterfall::Options { events: !args.no_events, ..waterfall::Options::default() };
-    print(&waterfall::render(&trace, width, options)).map(|()| Exit::Pass)
+    let explained: String = explained.iter().map(|line| format!("{line}\n")).collect();
+    print(&format!("{explained}{}", waterfall::render(&trace, width, options))).map(|()| Exit::Pass)
 }

@@ -116,6 +116,16 @@ impl Oracle {
         self.chains.iter().any(|chain| chain.links.iter().any(is_sampler))
     }
 
+    /// Every tail sampler, with the pipeline that it is in.
+    pub fn tail_samplers(&self) -> impl Iterator<Item = (&str, &TailSampler)> {
+        self.chains.iter().flat_map(|chain| {
+            chain.links.iter().filter_map(|link| match link {
+                Link::Tail(sampler) => Some((chain.pipeline.as_str(), &**sampler)),
+                Link::Probabilistic(_) | Link::Delays(_) => None,
+            })
+        })
+    }
+
     /// What must become of the spans of `capture` that were `given`, in the order of time; at `stop` the Collector is
     /// asked to end.
     pub fn foretell(&self, capture: &Capture, given: &[Given], stop: Option<UnixNanos>) -> Forecast {

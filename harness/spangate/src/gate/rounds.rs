@@ -143,7 +143,7 @@ const RULES: &str = "rules.yaml";
 /// The traffic of the first round; the seeds of the others follow.
 const TRAFFIC: &str = "traffic.json";
 /// The report.
-const RESULT: &str = "result.json";
+pub(crate) const RESULT: &str = "result.json";
 /// The report for a pull request.
 const MARKDOWN: &str = "result.md";
 
