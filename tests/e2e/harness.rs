@@ -1,5 +1,5 @@
-//! Runs control planes one at a time: two of them on two cores would disturb each other's timing. Runs of synthetic
-//! traces have none and mostly wait, so that they may go on beside each other.
+//! Runs what rests on timing alone, since two control planes on two cores would disturb each other. What mostly waits
+//! and is judged by its ids and counts goes on beside others of its kind.
 
 #![expect(clippy::print_stdout, reason = "what cargo shows of a test that fails")]
 
@@ -16,7 +16,7 @@ use spangate::{
     run::{self, RunOptions, directory::RunDirectory},
     verdict::Status,
 };
-use spangate_scenario::Loaded;
+use spangate_scenario::{Loaded, model::Expectation};
 use tokio_util::sync::CancellationToken;
 
 /// Written to by who needs the machine for itself, read by who can share it.
@@ -42,6 +42,23 @@ pub(crate) fn run_file(path: &Path) -> (Report, RunDirectory) {
     run_plan(plan(path)).unwrap_or_else(|text| panic!("{} could not be run: {text}", path.display()))
 }
 
+/// Whether a run needs little of the machine, and no time that is measured in it is judged.
+fn can_share(plan: &Plan) -> bool {
+    const FEW_A_SECOND: f64 = 250.0;
+    let timeless = |expectation: &Expectation| match expectation {
+        Expectation::Complete(_)
+        | Expectation::Conserved(_)
+        | Expectation::Kept(_)
+        | Expectation::Requests(_)
+        | Expectation::Sampling(_)
+        | Expectation::SpanMetrics(_) => true,
+        Expectation::Spans(spans) => spans.duration.is_none(),
+        _ => false,
+    };
+    let quiet = || plan.schedule.rate() <= FEW_A_SECOND && plan.scenario.spec.expect.iter().all(timeless);
+    plan.synthetic.is_some() || quiet()
+}
+
 /// The plan of a file.
 pub(crate) fn plan(path: &Path) -> Plan {
     Plan::new(spangate_scenario::read(path).unwrap(), None).unwrap()
@@ -57,7 +74,7 @@ pub(crate) fn plan_of(text: &str) -> Plan {
 
 /// Carries out a plan; an error is given with all of its causes.
 pub(crate) fn run_plan(plan: Plan) -> Result<(Report, RunDirectory), String> {
-    if plan.synthetic.is_none() {
+    if !can_share(&plan) {
         return alone(carry_out(plan));
     }
     let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);

@@ -22,7 +22,7 @@ const FEW: u64 = 1_000;
 /// Traces a second.
 const RATE: u64 = 1_000;
 /// Collectors that run at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 /// How often a sampler is asked in all when the machine kept spans from their Collector until its ticks had a say.
 const ATTEMPTS: usize = 3;
 
