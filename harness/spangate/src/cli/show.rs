@@ -55,6 +55,7 @@ pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit, CommandErr
     let width = usize::from(console::Term::stdout().size_checked().map_or(0, |(_, columns)| columns));
     let width = if width == 0 { WIDTH } else { width };
     let options = waterfall::Options { events: !args.no_events, ..waterfall::Options::default() };
-    let explained: String = explained.iter().map(|line| format!("{line}\n")).collect();
-    print(&format!("{explained}{}", waterfall::render(&trace, width, options))).map(|()| Exit::Pass)
+    let drawn = waterfall::render(&trace, width, options);
+    let parts: Vec<&str> = explained.iter().map(String::as_str).chain([drawn.as_str()]).collect();
+    print(&parts.join("\n")).map(|()| Exit::Pass)
 }

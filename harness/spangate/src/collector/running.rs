@@ -33,6 +33,15 @@ pub struct RunningCollector {
     state: Arc<Mutex<State>>,
 }
 
+/// Where a Collector's files go.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'p> {
+    /// What it needs.
+    pub files: &'p Path,
+    /// What it says.
+    pub logs: &'p Path,
+}
+
 /// What is known of a Collector's life.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -121,19 +130,17 @@ struct State {
 // === impl RunningCollector ===
 
 impl RunningCollector {
-    /// Starts a Collector that sends to `sink`, and a tap that sends to the Collector. What it needs goes to `directory`,
-    /// and what it says to `logs`.
+    /// Starts a Collector that sends to `sink`, and a tap that sends to the Collector.
     pub async fn start(
         configuration: &Configuration,
         model: &model::Collector,
         binary: &Found,
-        directory: &Path,
-        logs: &Path,
+        places: Places<'_>,
         sink: &SinkHandle,
         clock: Clock,
         progress: &dyn spangate_cluster::Progress,
     ) -> Result<Self, CommandError> {
-        let files = directory.join("files");
+        let files = places.files.join("files");
         std::fs::create_dir_all(&files).map_err(|error| {
             CommandError::environment(format!("cannot make {}", files.display())).because(error)
         })?;
@@ -143,8 +150,8 @@ impl RunningCollector {
             let config = CollectorConfig {
                 binary: binary.path.clone(),
                 version: binary.version,
-                dir: directory.to_owned(),
-                log: logs.join(LocalCollector::LOG),
+                dir: places.files.to_owned(),
+                log: places.logs.join(LocalCollector::LOG),
                 config: wired.yaml.clone(),
                 metrics: wired.metrics,
                 receivers: wired.receivers.clone(),

@@ -22,7 +22,7 @@ use crate::{
     collector::{
         Configuration,
         oracle::Oracle,
-        running::{CollectorFacts, RunningCollector},
+        running::{CollectorFacts, Places, RunningCollector},
     },
     error::CommandError,
     event::Events,
@@ -68,9 +68,9 @@ impl Lane {
             .await
             .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
         let tell = forward(events);
+        let places = Places { files: directory, logs: directory };
         let collector =
-            RunningCollector::start(configuration, model, binary, directory, directory, &sink, clock, &tell)
-                .await?;
+            RunningCollector::start(configuration, model, binary, places, &sink, clock, &tell).await?;
         let address = collector.tap().grpc_addr();
         let target = Target { host: address.ip().to_string(), port: address.port() };
         let sender = Sender::new(SenderConfig::new(target), clock);

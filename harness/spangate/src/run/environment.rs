@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{api::Administrator, directory::RunDirectory, priority::Realtime};
 use crate::{
-    collector::running::RunningCollector,
+    collector::running::{Places, RunningCollector},
     error::CommandError,
     event::{Event, Events, Step},
     plan::Plan,
@@ -153,8 +153,7 @@ impl Environment {
                     configuration,
                     &model,
                     &binary,
-                    &files,
-                    &logs,
+                    Places { files: &files, logs: &logs },
                     &sink,
                     notes.clock,
                     &tell,
