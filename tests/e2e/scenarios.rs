@@ -52,6 +52,7 @@ scenarios! {
     head_until_decided = "head-until-decided",
     head_times_tail = "head-times-tail",
     tail_errors_slow_1_percent = "tail-errors-slow-1-percent",
+    overhead = "overhead",
     tail_late_spans = "tail-late-spans",
     tail_wait_too_short = "tail-wait-too-short",
     tail_out_of_memory_slots = "tail-out-of-memory-slots",

@@ -17,9 +17,10 @@ pub mod traffic;
 pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Provider, Tracing};
 pub use collector::Collector;
 pub use expect::{
-    Blame, Complete, Conserved, EventMatch, Expectation, Injected, Kept, Latency, LinkMatch, LoadExpectation,
-    Percentiles, Phases, Recovery, RequestFilter, Requests, Roots, Sampling, SpanKind, SpanMetrics,
-    SpanSelector, SpanStatus, Spans, Until, WatchersExpectation,
+    ApiServerOverhead, Blame, CollectorOverhead, Complete, Conserved, EventMatch, Expectation, Injected,
+    Kept, Latency, LinkMatch, LoadExpectation, Overhead, Percentiles, Phases, Recovery, RequestFilter,
+    Requests, Roots, Sampling, SpanKind, SpanMetrics, SpanSelector, SpanStatus, Spans, Until,
+    WatchersExpectation,
 };
 pub use fault::{
     AdmissionOperation, CollectorFault, CollectorOutage, Delay, Deny, EtcdFault, FailurePolicy, Fault,

@@ -18,7 +18,10 @@ use spangate_trace::{
 };
 
 use self::stalls::Stalls;
-use crate::collector::{Configuration, running::CollectorFacts};
+use crate::{
+    collector::{Configuration, running::CollectorFacts},
+    measure::Measurements,
+};
 
 pub mod stalls;
 
@@ -40,6 +43,8 @@ pub struct Evidence {
     pub passed: Option<Passed>,
     /// The ledger of synthetic traces.
     pub traces: Vec<SentTrace>,
+    /// What the processes used of the machine, if it was recorded.
+    pub usage: Measurements,
     /// The names of the load's stages.
     stages: Vec<String>,
 }
@@ -208,13 +213,20 @@ impl Evidence {
     ) -> Self {
         let stages = scenario.spec.load.stage_labels();
         let (watched, passed, traces) = (Vec::new(), None, Vec::new());
-        Self { scenario, requests, injections, watched, capture, facts, passed, traces, stages }
+        let usage = Measurements::default();
+        Self { scenario, requests, injections, watched, capture, facts, passed, traces, usage, stages }
     }
 
     /// With what the Collector made of the spans.
     #[must_use]
     pub fn with_passed(self, passed: Option<Passed>) -> Self {
         Self { passed, ..self }
+    }
+
+    /// With what the processes used of the machine.
+    #[must_use]
+    pub fn with_usage(self, usage: Measurements) -> Self {
+        Self { usage, ..self }
     }
 
     /// With the ledger of synthetic traces.

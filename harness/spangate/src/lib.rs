@@ -11,6 +11,7 @@ pub mod event;
 pub mod evidence;
 pub mod exit;
 pub mod gate;
+pub mod measure;
 pub mod merge;
 pub mod plan;
 pub mod report;

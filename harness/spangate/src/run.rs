@@ -111,7 +111,7 @@ async fn run_in(
     // Also what a broken run has recorded is kept.
     let written = saving.write(directory);
     let ledgers = ledgers.close().await?;
-    let Carried { summary, traces, facts } =
+    let Carried { summary, traces, usage, facts } =
         outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
     written?;
     if let Some(summary) = &summary {
@@ -120,6 +120,7 @@ async fn run_in(
     if plan.synthetic.is_some() {
         directory.write_lines(RunDirectory::TRACES, &traces).map_err(unusable_directory)?;
     }
+    directory.write_lines(RunDirectory::USAGE, &usage.0).map_err(unusable_directory)?;
     directory.write_json(RunDirectory::FACTS, &facts).map_err(unusable_directory)?;
 
     events.step(Step::Judge);
@@ -133,7 +134,7 @@ async fn run_in(
         passages: saving.passages,
         configuration,
     });
-    let evidence = evidence.with_watched(watched).with_passed(passed).with_traces(traces);
+    let evidence = evidence.with_watched(watched).with_passed(passed).with_traces(traces).with_usage(usage);
     let verdicts = verdict::judge(&evidence);
     warnings.extend(report::warnings(&evidence.facts.generator, &totals));
     let report = Report {

@@ -10,6 +10,7 @@ use crate::{
     error::CommandError,
     evidence::{Evidence, Facts, Passed},
     gate::rounds,
+    measure::Measurements,
     run::directory::RunDirectory,
 };
 
@@ -63,8 +64,14 @@ pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evid
     } else {
         Vec::new()
     };
+    // Runs from before it was recorded have none.
+    let usage = if directory.file(RunDirectory::USAGE).exists() {
+        directory.read_lines(RunDirectory::USAGE).map_err(unreadable)?
+    } else {
+        Vec::new()
+    };
     let evidence = Evidence::new(scenario, requests, injections, store.snapshot(), facts);
-    Ok(evidence.with_watched(watched).with_passed(passed).with_traces(traces))
+    Ok(evidence.with_watched(watched).with_passed(passed).with_traces(traces).with_usage(Measurements(usage)))
 }
 
 /// What the Collector of a run made of the spans, if it had one.

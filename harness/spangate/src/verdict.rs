@@ -22,6 +22,7 @@ mod injected;
 mod kept;
 mod latency;
 mod load;
+mod overhead;
 mod phases;
 mod recovery;
 mod requests;
@@ -114,6 +115,7 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Requests(it) => requests::judge(it, case),
         Expectation::Recovery(it) => recovery::judge(it, case),
         Expectation::Load(it) => load::judge(it, case),
+        Expectation::Overhead(it) => overhead::judge(it, case),
         Expectation::Watchers(it) => watchers::judge(it, case),
     }
 }

@@ -12,7 +12,7 @@ pub mod quantile;
 pub mod random;
 
 pub use binomial::Binomial;
-pub use bootstrap::{Bootstrap, mean_difference, median};
+pub use bootstrap::{Bootstrap, mean_difference, median, ratio};
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{QuantileInterval, quantile, quantile_interval};
 pub use random::SplitMix64;

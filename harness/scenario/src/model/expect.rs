@@ -9,9 +9,11 @@ use super::{AttributeMatch, Identity, Resource, TextMatch, Window};
 use crate::units::{Bound, Duration, Ratio};
 
 mod collector;
+mod overhead;
 mod sampling;
 
 pub use collector::{Conserved, Kept, SpanMetrics};
+pub use overhead::{ApiServerOverhead, CollectorOverhead, Overhead};
 pub use sampling::{Roots, Sampling, Until};
 
 /// One expectation.
@@ -46,6 +48,8 @@ pub enum Expectation {
     Recovery(Recovery),
     /// How well the load was sent.
     Load(LoadExpectation),
+    /// What processes use of the machine.
+    Overhead(Overhead),
     /// What the watchers saw, and how soon.
     Watchers(WatchersExpectation),
 }

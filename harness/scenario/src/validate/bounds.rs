@@ -3,7 +3,7 @@
 use super::Findings;
 use crate::{
     path::Path,
-    units::{Bound, Comparison, Duration, Ratio},
+    units::{Bound, Comparison, Duration, Ratio, Size},
 };
 
 /// What a bound is for.
@@ -44,6 +44,11 @@ pub(super) fn duration(
         }
         None => useful(bound, &Range(Duration::default(), None), purpose, at, findings),
     }
+}
+
+/// An amount of memory.
+pub(super) fn size(bound: &Bound<Size>, at: &Path, findings: &mut Findings) {
+    useful(bound, &Range(Size(0), None), Purpose::Check, at, findings);
 }
 
 pub(super) fn ratio(bound: &Bound<Ratio>, purpose: Purpose, at: &Path, findings: &mut Findings) {

@@ -16,6 +16,7 @@ use crate::{
 
 mod collector;
 mod load;
+mod overhead;
 mod sampling;
 
 pub(super) use self::collector::needs_collector;
@@ -101,6 +102,7 @@ fn one(expectation: &Expectation, parts: &Parts<'_>, at: &Path, findings: &mut F
         Expectation::Watchers(expected) => {
             load::watchers(expected, parts.load, &at.key("watchers"), findings);
         }
+        Expectation::Overhead(expected) => overhead::check(expected, parts, &at.key("overhead"), findings),
         Expectation::Fails(expected) => match &**expected {
             Expectation::Fails(_) => {
                 findings.add(&at.key("fails"), "what fails to fail is met").help("leave both out");

@@ -86,8 +86,19 @@ fn of_collector() -> impl Strategy<Value = Expectation> {
         conserved,
         Just(Expectation::Sampling(Sampling::of(Roots::Collector))),
         Just(Expectation::SpanMetrics(SpanMetrics::default())),
+        Just(overhead()),
     ];
     (one, any::<bool>()).prop_map(|(one, fails)| if fails { Expectation::Fails(Box::new(one)) } else { one })
+}
+
+/// What a Collector may use of the machine.
+fn overhead() -> Expectation {
+    let cpu_per_span = Some("< 30us".parse().expect("a bound"));
+    let rss = Some("< 200MiB".parse().expect("a bound"));
+    Expectation::Overhead(Overhead {
+        collector: Some(CollectorOverhead { cpu_per_span, rss }),
+        api_server: None,
+    })
 }
 
 /// Text with everything that YAML could take for something else.

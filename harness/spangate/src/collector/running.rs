@@ -283,6 +283,11 @@ impl RunningCollector {
         self.tap.shutdown().await;
     }
 
+    /// The process that runs now, if one does.
+    pub async fn pid(&self) -> Option<u32> {
+        Some(self.process.lock().await.as_ref()?.child().pid())
+    }
+
     /// Where the log of all its processes is.
     pub fn log(&self) -> PathBuf {
         self.config.log.clone()

@@ -29,6 +29,7 @@ use crate::{
     error::CommandError,
     event::{Event, Events, Step},
     evidence::{Aborted, Facts, Generator, Outage, SinkFacts, TraceTotals},
+    measure::{Measurements, Recorder},
     plan::Plan,
 };
 
@@ -44,6 +45,8 @@ pub(super) struct Carried {
     pub(super) summary: Option<Summary>,
     /// The ledger of synthetic traces.
     pub(super) traces: Vec<SentTrace>,
+    /// What the processes used of the machine.
+    pub(super) usage: Measurements,
     pub(super) facts: Facts,
 }
 
@@ -101,6 +104,7 @@ impl Run<'_> {
             .await
             .map_err(|error| CommandError::environment("the watchers cannot begin").because(error))?;
         let monitor = StallMonitor::start(self.clock, environment.realtime());
+        let recorder = self.record().await;
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
         let store = environment.receiver().store();
@@ -137,6 +141,7 @@ impl Run<'_> {
             .wait(&environment.receiver().store(), events, self.cancel)
             .await;
         drop(counting);
+        let (collector, usage) = self.drained(recorder).await;
         if let Some(webhooks) = &cluster.webhooks {
             let removed = cluster.administrator.unregister(webhooks).await;
             removed.map_err(|error| {
@@ -149,12 +154,12 @@ impl Run<'_> {
             realtime: environment.realtime().is_some(),
             generator: generator(&summary),
             traces: None,
-            collector: self.drained().await,
+            collector,
             sink: self.sink_facts(),
             outages,
             stalls,
         };
-        Ok(Carried { summary: Some(summary), traces: Vec::new(), facts })
+        Ok(Carried { summary: Some(summary), traces: Vec::new(), usage, facts })
     }
 
     /// Sends synthetic traces, and waits until the Collector has decided on them.
@@ -167,6 +172,7 @@ impl Run<'_> {
         sender.connect().await.map_err(unsent)?;
         let store = environment.receiver().store();
         let counting = Telling::start(events.clone(), move || Event::Spans(store.len() as u64));
+        let recorder = self.record().await;
         let load_start = self.clock.now() + LEAD;
         events.step(Step::Traces);
         let (delivery, outages, ()) = tokio::join!(
@@ -183,26 +189,34 @@ impl Run<'_> {
             accepted: delivery.traces.iter().map(|trace| u64::from(trace.accepted())).sum(),
             late_exports: delivery.counts.waits,
         };
+        let (collector, usage) = self.drained(recorder).await;
         let facts = Facts {
             load_start,
             load_end,
             traces: Some(totals),
-            collector: self.drained().await,
+            collector,
             sink: self.sink_facts(),
             outages,
             ..Facts::default()
         };
-        Ok(Carried { summary: None, traces: delivery.traces, facts })
+        Ok(Carried { summary: None, traces: delivery.traces, usage, facts })
     }
 
-    /// Waits until the Collector has sent on what it was given, and ends it.
-    async fn drained(&self) -> Option<CollectorFacts> {
-        let (collector, configuration) =
-            self.environment.collector.as_ref().zip(self.plan.collector.as_ref())?;
+    /// Begins to record what the processes use.
+    async fn record(&self) -> Recorder {
+        self.environment.follow().await;
+        Recorder::start(self.clock, self.environment.follow.clone())
+    }
+
+    /// Waits until the Collector has sent on what it was given, and ends it; what is used is recorded until then.
+    async fn drained(&self, recorder: Recorder) -> (Option<CollectorFacts>, Measurements) {
+        let both = self.environment.collector.as_ref().zip(self.plan.collector.as_ref());
+        let Some((collector, configuration)) = both else { return (None, recorder.stop()) };
         self.events.step(Step::Drain);
         let sink = self.environment.sink.store();
         drain::drain(collector, &sink, configuration.hold(), self.events, self.cancel).await;
-        Some(collector.finish().await)
+        let usage = recorder.stop();
+        (Some(collector.finish().await), usage)
     }
 
     fn sink_facts(&self) -> SinkFacts {
@@ -227,6 +241,7 @@ impl Run<'_> {
                 // Its facts say that it was never there again.
                 self.events.send(Event::Note(error.chain()));
             }
+            self.environment.follow().await;
         }
     }
 

@@ -59,6 +59,8 @@ impl RunDirectory {
     pub const EVENTS: &'static str = "events.jsonl";
     /// What the load came to, with all histograms.
     pub const SUMMARY: &'static str = "summary.json";
+    /// What the processes used of the machine, one JSON object a reading.
+    pub const USAGE: &'static str = "usage.jsonl";
     /// What else is known of the run.
     pub const FACTS: &'static str = "facts.json";
     /// The record that was replayed, if one was.

@@ -29,6 +29,7 @@ use crate::{
     collector::running::{Places, RunningCollector},
     error::CommandError,
     event::{Event, Events, Step},
+    measure::{Follow, Measurements},
     plan::Plan,
     report::Component,
 };
@@ -51,6 +52,8 @@ pub(super) struct Environment {
     pub(super) sink: SinkHandle,
     /// The Collector before it, if the scenario has one.
     pub(super) collector: Option<RunningCollector>,
+    /// The processes whose use of the machine is recorded.
+    pub(super) follow: Follow,
     /// The control plane; none where the load is synthetic traces.
     pub(super) cluster: Option<Cluster>,
     /// What ran, for the report.
@@ -162,10 +165,11 @@ impl Environment {
             }
             _ => None,
         };
+        let follow = Follow::default();
         let api_server = binary(spangate_cluster::Component::KubeApiserver);
         let etcd = binary(spangate_cluster::Component::Etcd);
         let Some((api_server, etcd)) = api_server.zip(etcd) else {
-            return Ok(Self { sink, collector, cluster: None, components, realtime: None });
+            return Ok(Self { sink, collector, follow, cluster: None, components, realtime: None });
         };
         // Only now: a build of the binaries must not keep the whole machine from everybody else.
         let realtime = match Realtime::ask() {
@@ -181,7 +185,24 @@ impl Environment {
         let cluster =
             Cluster::start(plan, (api_server, etcd), directory, receiver, realtime.as_ref(), notes, events)
                 .await?;
-        Ok(Self { sink, collector, cluster: Some(cluster), components, realtime })
+        Ok(Self { sink, collector, follow, cluster: Some(cluster), components, realtime })
+    }
+
+    /// Follows the processes that run now: those of the control plane, the Collector, and this one.
+    pub(super) async fn follow(&self) {
+        let mut now = vec![(Measurements::HARNESS, Some(std::process::id()))];
+        if let Some(cluster) = &self.cluster {
+            now.push((Measurements::API_SERVER, Some(cluster.api_server.pid())));
+            now.push((Measurements::ETCD, Some(cluster.etcd.pid())));
+        }
+        if let Some(collector) = &self.collector {
+            now.push((Measurements::COLLECTOR, collector.pid().await));
+        }
+        for (name, pid) in now {
+            if let Some(pid) = pid {
+                self.follow.process(name, pid);
+            }
+        }
     }
 
     /// Where spans arrive first: at the Collector, if there is one.

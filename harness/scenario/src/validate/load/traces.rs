@@ -61,6 +61,7 @@ fn fits(expectation: &Expectation) -> bool {
         | Expectation::Kept(_)
         | Expectation::Recovery(_)
         | Expectation::SpanMetrics(_) => true,
+        Expectation::Overhead(overhead) => overhead.api_server.is_none(),
         Expectation::Fails(expectation) => fits(expectation),
         _ => false,
     }
