@@ -69,6 +69,10 @@ bench-load *ARGS:
 bench-synthetic *ARGS:
     cargo bench -p spangate-benches --bench synthetic -- "$@"
 
+# What tracing adds to a request, in one API server.
+bench-duet *ARGS:
+    cargo run --release -- bench duet "$@"
+
 # The API documentation.
 docs:
     cargo doc --workspace --no-deps --open

@@ -7,6 +7,7 @@
 
 mod check;
 mod contract;
+mod duet;
 mod etcd_proxy;
 mod falsified;
 mod falsified_collector;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{error::CommandError, exit::Exit};
 
 mod assets;
+mod bench;
 mod check;
 mod cluster;
 mod collector;
@@ -100,6 +101,9 @@ enum Command {
     Worker(worker::WorkerArgs),
     /// Join what the workers of one load left into what one worker would have left.
     Merge(merge::MergeArgs),
+    /// Measure what tracing costs.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Whether a change makes things worse.
     #[command(subcommand)]
     Gate(gate::GateCommand),
@@ -152,6 +156,7 @@ pub fn main() -> Exit {
 async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandError> {
     match command {
         Command::Run(args) => run::run(args, session).await,
+        Command::Bench(command) => bench::run(command, session).await,
         Command::Validate(args) => validate::run(&args, session),
         Command::Plan(args) => plan::run(&args, session),
         Command::Check(args) => check::run(&args, session),

@@ -10,12 +10,14 @@ pub mod bootstrap;
 pub mod proportion;
 pub mod quantile;
 pub mod random;
+pub mod rank;
 
 pub use binomial::Binomial;
 pub use bootstrap::{Bootstrap, mean_difference, median, ratio};
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{QuantileInterval, quantile, quantile_interval};
 pub use random::SplitMix64;
+pub use rank::signed_rank;
 
 /// An estimate with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

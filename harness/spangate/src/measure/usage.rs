@@ -88,6 +88,14 @@ impl Measurements {
         self.0.iter().filter_map(|sample| Some(sample.processes.get(process)?.peak_rss)).max()
     }
 
+    /// The part of the time between two times that the machine below took for others, by the readings within it.
+    pub fn stolen_between(&self, from: UnixNanos, to: UnixNanos) -> Option<f64> {
+        let within = |sample: &&Sample| (from..=to).contains(&sample.at);
+        let mut hosts = self.0.iter().filter(within).filter_map(|sample| sample.host);
+        let first = hosts.next()?;
+        Some(hosts.next_back()?.stolen_since(&first))
+    }
+
     /// The part of the time between the first and the last reading that the machine below took for others.
     pub fn stolen(&self) -> Option<f64> {
         let mut hosts = self.0.iter().filter_map(|sample| sample.host);

@@ -1,0 +1,13 @@
+//! Benches: what tracing costs, measured.
+//!
+//! The duet: a [`design`] of short blocks in which the same requests are sent, traced in every other one. It becomes a run
+//! for each operation; [`analysis`] of what was recorded is pure; the [`report`] says it in every form.
+
+pub mod analysis;
+pub mod design;
+mod duet;
+pub mod report;
+
+pub use design::{Design, Operation};
+pub use duet::{DuetOptions, carry_out, run};
+pub use report::DuetReport;
