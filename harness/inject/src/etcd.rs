@@ -29,7 +29,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use spangate_scenario::{delay::DelayError, model::EtcdFault};
 use spangate_trace::{Clock, UnixNanos};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::{net::TcpStream, sync::mpsc::UnboundedSender};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -41,16 +41,17 @@ use crate::{
     thread::{self, Thread},
 };
 
-mod bell;
-mod call;
+mod connection;
+mod frame;
+mod hpack;
 mod key;
 mod message;
-mod pump;
 mod relay;
 mod rules;
-mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use message::LONGEST_FIRST_MESSAGE;
 
@@ -128,9 +129,15 @@ impl EtcdProxy {
             move |downstream, peer| {
                 let rules = Arc::clone(&rules);
                 async move {
-                    if let Err(error) = relay::relay(downstream, config.upstream, rules).await {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(%peer, upstream = %config.upstream, error, "lost a connection to etcd");
+                    match TcpStream::connect(config.upstream).await {
+                        Ok(upstream) => {
+                            // Without it the kernel delays small frames while an acknowledgement is due.
+                            let _ = upstream.set_nodelay(true);
+                            connection::carry(downstream, upstream, rules).await;
+                        }
+                        Err(error) => {
+                            tracing::warn!(%peer, upstream = %config.upstream, %error, "cannot connect to etcd");
+                        }
                     }
                 }
             }
