@@ -52,24 +52,24 @@ pub(crate) struct Frame<'a> {
 
 /// The first frame of `bytes`, or `None` when it is not there whole. No payload may be longer than `limit`.
 pub(crate) fn first(bytes: &[u8], limit: usize) -> Result<Option<Frame<'_>>, Malformed> {
-    let Some((&[a, b, c, kind, flags, d, e, f, g], rest)) = bytes.split_first_chunk::<HEAD>() else {
-        return Ok(None);
-    };
-    let length = u32::from_be_bytes([0, a, b, c]) as usize;
+    let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Ok(None) };
+    let &[high, middle, low, kind, flags, stream @ ..] = head;
+    let length = u32::from_be_bytes([0, high, middle, low]) as usize;
     if length > limit {
         return Err(Malformed("a frame is longer than its receiver takes"));
     }
-    let stream = u32::from_be_bytes([d & 0x7f, e, f, g]);
+    let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
     Ok(rest.get(..length).map(|payload| Frame { kind, flags, stream, payload }))
 }
 
 /// Appends a frame. Its payload is shorter than 16 MiB, as that of every frame that was read.
 pub(crate) fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     debug_assert!(payload.len() < 1 << 24);
-    let [_, a, b, c] = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
-    let [d, e, f, g] = stream.to_be_bytes();
+    let [_, length @ ..] = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
     out.reserve(HEAD + payload.len());
-    out.extend_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
     out.extend_from_slice(payload);
 }
 
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn a_frame_that_is_too_long_is_told_by_its_header() {
         let mut bytes = Vec::new();
-        put(&mut bytes, kind::DATA, 0, 1, &[0; 17_000]);
+        put(&mut bytes, kind::DATA, 0, 1, &vec![0; 17_000]);
         assert!(first(&bytes[..HEAD], SMALLEST_LIMIT).is_err());
     }
 

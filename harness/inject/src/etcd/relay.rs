@@ -22,6 +22,8 @@ mod control;
 mod data;
 mod ends;
 mod headers;
+#[cfg(test)]
+mod tests;
 
 /// A client's connection and its connection to etcd.
 #[derive(Debug)]

@@ -73,17 +73,20 @@ pub(crate) enum Gate {
 /// What is parked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parcel {
-    Headers {
-        block: Vec<u8>,
-        end: bool,
-    },
-    /// Without padding; `at` of it has been sent on.
-    Data {
-        bytes: Vec<u8>,
-        at: usize,
-        end: bool,
-    },
+    Headers { block: Vec<u8>, end: bool },
+    Data(Data),
     Reset(u32),
+}
+
+/// Data that is parked, without padding.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Data {
+    pub(crate) bytes: Vec<u8>,
+    /// How much of it has been sent on.
+    pub(crate) at: usize,
+    pub(crate) end: bool,
+    /// Whether the sender was given as much back, of the connection and of the stream.
+    pub(crate) advanced: (bool, bool),
 }
 
 /// A call whose first message is not there yet.
@@ -157,18 +160,6 @@ impl Lane {
     /// Whether a frame need not wait for others.
     pub(crate) fn flows(&self) -> bool {
         self.gate == Gate::Open && self.parked.is_empty()
-    }
-}
-
-// === impl Parcel ===
-
-impl Parcel {
-    /// What it takes of the windows, in bytes.
-    pub(crate) fn weight(&self) -> i64 {
-        match self {
-            Self::Data { bytes, at, .. } => weight(bytes.len() - at),
-            Self::Headers { .. } | Self::Reset(_) => 0,
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Windows of flow control (RFC 9113, 5.2), seen from the middle.
 //!
 //! What the sender may still send and what the receiver would still take are the same, as long as everything is
-//! passed on at once. Bytes that are parked here stand between the two. Where they are given back to the sender
-//! early, so that it can go on with other streams, the receiver's credit for them, which comes once it has read
-//! them, must not be given a second time: it is owed.
+//! passed on at once. Bytes that are parked here stand between the two. Where they are given back to the sender in
+//! advance, so that it can go on with other streams, the receiver's credit for them must not be given a second
+//! time. It comes once they have been sent on and read: from then on they are owed, and not before, since what
+//! the receiver grants until then is for other bytes.
 
 use super::frame::Malformed;
 
@@ -17,9 +18,9 @@ pub(crate) const LARGEST: i64 = (1 << 31) - 1;
 pub(crate) struct Window {
     /// What the receiver takes; negative when it has shrunk its window.
     room: i64,
-    /// What came and was not sent on.
+    /// What came, was not sent on, and was not given back.
     parked: i64,
-    /// What was given to the sender and not by the receiver.
+    /// What was sent on and had been given back before the receiver did.
     owed: i64,
 }
 
@@ -45,28 +46,30 @@ impl Window {
         self.room -= bytes;
     }
 
-    /// Bytes came and stay.
-    pub(crate) fn park(&mut self, bytes: i64) {
-        self.parked += bytes;
-    }
-
-    /// The sender is told that it may send as much again, in advance.
-    pub(crate) fn advance(&mut self, bytes: i64) {
-        self.owed += bytes;
+    /// Bytes came and stay. When it is in `advance`, the sender is given as many at once.
+    pub(crate) fn park(&mut self, bytes: i64, advance: bool) {
+        if !advance {
+            self.parked += bytes;
+        }
     }
 
     /// Parked bytes are sent on.
-    pub(crate) fn release(&mut self, bytes: i64) {
-        self.parked -= bytes;
+    pub(crate) fn release(&mut self, bytes: i64, advanced: bool) {
         self.room -= bytes;
+        if advanced {
+            self.owed += bytes;
+        } else {
+            self.parked -= bytes;
+        }
     }
 
-    /// Parked bytes are forgotten; how many of them are to be given back to the sender.
-    pub(crate) fn discard(&mut self, bytes: i64) -> u32 {
+    /// Parked bytes are forgotten. The sender is to be given them, if it was not before.
+    pub(crate) fn discard(&mut self, bytes: i64, advanced: bool) -> u32 {
+        if advanced {
+            return 0;
+        }
         self.parked -= bytes;
-        let settled = self.owed.min(bytes);
-        self.owed -= settled;
-        credit(bytes - settled)
+        credit(bytes)
     }
 
     /// The receiver takes more; how much of that the sender is to be told.
@@ -134,26 +137,24 @@ mod tests {
                         window.pass(bytes);
                     }
                     Event::Park(bytes, advance) if bytes <= sender => {
-                        sender -= bytes;
-                        parked.push(bytes);
-                        window.park(bytes);
-                        if advance {
-                            window.advance(bytes);
-                            sender += bytes;
+                        parked.push((bytes, advance));
+                        window.park(bytes, advance);
+                        if !advance {
+                            sender -= bytes;
                         }
                     }
                     Event::Release(which) if !parked.is_empty() => {
                         let which = which.index(parked.len());
-                        if parked[which] <= window.room() {
-                            let bytes = parked.swap_remove(which);
+                        if parked[which].0 <= window.room() {
+                            let (bytes, advanced) = parked.swap_remove(which);
                             receiver -= bytes;
                             unread += bytes;
-                            window.release(bytes);
+                            window.release(bytes, advanced);
                         }
                     }
                     Event::Discard(which) if !parked.is_empty() => {
-                        let bytes = parked.swap_remove(which.index(parked.len()));
-                        sender += i64::from(window.discard(bytes));
+                        let (bytes, advanced) = parked.swap_remove(which.index(parked.len()));
+                        sender += i64::from(window.discard(bytes, advanced));
                     }
                     Event::Read(bytes) if unread > 0 => {
                         let bytes = bytes.min(unread);
@@ -164,11 +165,14 @@ mod tests {
                     _ => {}
                 }
                 prop_assert!(receiver >= 0);
+                // What is held in advance stops nobody else.
+                let stays: i64 = parked.iter().filter(|(_, advanced)| !advanced).map(|(bytes, _)| bytes).sum();
+                prop_assert!(sender >= receiver - stays);
                 prop_assert_eq!((window.room(), window.sender()), (receiver, sender));
             }
             // Once all is read and nothing stays, both ends have what they began with.
-            for bytes in parked {
-                sender += i64::from(window.discard(bytes));
+            for (bytes, advanced) in parked {
+                sender += i64::from(window.discard(bytes, advanced));
             }
             if let Ok(unread @ 1..) = u32::try_from(unread) {
                 sender += i64::from(window.grant(unread).unwrap());

@@ -3,9 +3,9 @@
 use super::{
     super::{
         frame::{self, Frame, Malformed, flag, kind},
-        stream::{Direction, Gate, Parcel, weight},
+        stream::{Data, Direction, Gate, Lane, Parcel, weight},
     },
-    Relay,
+    Flow, Relay,
 };
 
 impl Relay {
@@ -77,28 +77,27 @@ impl Relay {
         let (looking, lane) = (stream.looking.is_some(), stream.lanes.of_mut(direction));
         let flow = self.flows.of_mut(direction);
         let held = lane.gate == Gate::Held;
-        lane.window.park(all);
-        flow.window.park(all);
-        let (mut of_stream, mut of_connection) = (lane.window.discard(padding), flow.window.discard(padding));
-        if held {
-            flow.window.advance(bytes);
-            of_connection += credit(bytes);
-        } else if !lane.waiting {
+        lane.window.park(bytes, looking);
+        flow.window.park(bytes, held);
+        let of_connection = if held { all } else { padding };
+        let of_stream = if looking { all } else { padding };
+        if !held && !lane.waiting {
             lane.waiting = true;
             flow.waiting.push(id);
         }
-        if looking {
-            lane.window.advance(bytes);
-            of_stream += credit(bytes);
-        }
         // Frames of nothing would pile up without taking any window.
         if end || !data.is_empty() {
-            lane.parked.push_back(Parcel::Data { bytes: data.to_vec(), at: 0, end });
+            lane.parked.push_back(Parcel::Data(Data {
+                bytes: data.to_vec(),
+                at: 0,
+                end,
+                advanced: (held, looking),
+            }));
         }
         let back = &mut self.flows.of_mut(direction.back()).out;
-        frame::put_credit(back, 0, of_connection);
+        frame::put_credit(back, 0, credit(of_connection));
         if let (Some(number), false) = (number, end) {
-            frame::put_credit(back, number, of_stream);
+            frame::put_credit(back, number, credit(of_stream));
         }
         Ok(())
     }
@@ -123,31 +122,16 @@ impl Relay {
                     lane.done = end;
                     flow.put_block(number, end, &block);
                 }
-                Parcel::Data { bytes, mut at, end } => {
-                    loop {
-                        let room = flow.window.room().min(lane.window.room()).max(0);
-                        let rest = &bytes[at..];
-                        let length =
-                            rest.len().min(usize::try_from(room).unwrap_or(0)).min(frame::SMALLEST_LIMIT);
-                        let (part, last) = (&rest[..length], length == rest.len());
-                        if part.is_empty() && !last {
-                            lane.parked.push_front(Parcel::Data { bytes, at, end });
-                            if !lane.waiting {
-                                lane.waiting = true;
-                                flow.waiting.push(id);
-                            }
-                            return;
+                Parcel::Data(mut data) => {
+                    if !flow.send(number, lane, &mut data) {
+                        lane.parked.push_front(Parcel::Data(data));
+                        if !lane.waiting {
+                            lane.waiting = true;
+                            flow.waiting.push(id);
                         }
-                        lane.window.release(weight(length));
-                        flow.window.release(weight(length));
-                        let flags = if last && end { flag::END_STREAM } else { 0 };
-                        frame::put(&mut flow.out, kind::DATA, flags, number, part);
-                        at += length;
-                        if last {
-                            break;
-                        }
+                        return;
                     }
-                    lane.done = end;
+                    lane.done = data.end;
                 }
                 Parcel::Reset(code) => {
                     frame::put(&mut flow.out, kind::RST_STREAM, 0, number, &code.to_be_bytes());
@@ -175,9 +159,36 @@ impl Relay {
     pub(super) fn discard(&mut self, direction: Direction, id: u32) {
         let Some(stream) = self.streams.get_mut(id) else { return };
         let lane = stream.lanes.of_mut(direction);
-        let bytes = lane.parked.drain(..).map(|parcel| parcel.weight()).sum();
-        let credit = self.flows.of_mut(direction).window.discard(bytes);
+        let window = &mut self.flows.of_mut(direction).window;
+        let credit = lane.parked.drain(..).map(|parcel| match parcel {
+            Parcel::Data(data) => window.discard(weight(data.bytes.len() - data.at), data.advanced.0),
+            Parcel::Headers { .. } | Parcel::Reset(_) => 0,
+        });
+        let credit = credit.sum();
         frame::put_credit(&mut self.flows.of_mut(direction.back()).out, 0, credit);
+    }
+}
+
+impl Flow {
+    /// Sends as much of parked data as the windows take; whether that was all.
+    fn send(&mut self, number: u32, lane: &mut Lane, data: &mut Data) -> bool {
+        loop {
+            let rest = &data.bytes[data.at..];
+            let room = usize::try_from(self.window.room().min(lane.window.room())).unwrap_or(0);
+            let part = &rest[..rest.len().min(room).min(frame::SMALLEST_LIMIT)];
+            let last = part.len() == rest.len();
+            if part.is_empty() && !last {
+                return false;
+            }
+            lane.window.release(weight(part.len()), data.advanced.1);
+            self.window.release(weight(part.len()), data.advanced.0);
+            let flags = if last && data.end { flag::END_STREAM } else { 0 };
+            frame::put(&mut self.out, kind::DATA, flags, number, part);
+            data.at += part.len();
+            if last {
+                return true;
+            }
+        }
     }
 }
 
