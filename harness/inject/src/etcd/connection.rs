@@ -17,7 +17,10 @@ use futures::{
     stream::{Abortable, FuturesUnordered},
 };
 use spangate_scenario::model::HeldSide;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
 
 use super::{
     frame::Malformed,
@@ -35,7 +38,8 @@ const BACKLOG: usize = 256 << 10;
 /// Rounds before the runtime gets its turn: other tasks of the thread must not starve.
 const ROUNDS: usize = 16;
 
-/// How long the client may take to close its side when the proxy has closed its own.
+/// How long a peer may take to read the last words of the other, or to close its side when the proxy has closed its
+/// own.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A socket and what has been read from it.
@@ -119,13 +123,14 @@ where
         Poll::Pending
     });
     let carried: Result<(), Malformed> = carried.await;
-    match carried {
-        Err(error) => tracing::debug!(%error, "closing a connection to etcd"),
-        Ok(()) if relay.is_over() => {
-            drop(etcd);
-            let _ = tokio::time::timeout(LINGER, client.close()).await;
-        }
-        Ok(()) => {}
+    let (over, last_words) = (relay.is_over(), std::mem::take(relay.out(Direction::Up)));
+    // Here the calls are noted that have lost their caller.
+    drop((relay, holds));
+    match (carried, etcd) {
+        (Err(error), _) => tracing::debug!(%error, "closing a connection to etcd"),
+        (Ok(()), None) if over => drop(timeout(LINGER, client.close()).await),
+        (Ok(()), Some(mut etcd)) => drop(timeout(LINGER, etcd.io.write_all(&last_words)).await),
+        (Ok(()), None) => {}
     }
 }
 
