@@ -7,7 +7,7 @@
 //! that puts do not measure it.
 //!
 //! A bare TCP relay, on a thread like a proxy's, shows what it costs on this machine that anything stands
-//! between: a proxy that understands what it carries cannot cost less. So each proxy is compared with it too.
+//! between, whatever it understands. So each proxy is compared with it too.
 //!
 //! Client, proxies and etcd share the machine. Where all its cores are busy, the CPU time that a proxied call
 //! costs is missing elsewhere, and the ratio of throughputs says as much of the machine as of the proxy. So

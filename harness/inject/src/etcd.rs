@@ -1,17 +1,25 @@
 //! A proxy between an API server and etcd that knows gRPC, and can slow or fail single RPCs.
 //!
-//! It speaks HTTP/2 without TLS on both sides. Each connection of a client gets one connection to etcd, and
-//! the two live and die together. What no fault touches is carried as it is: headers, data, trailers, resets
-//! with their reason, either side of a stream on its own. A byte is taken from one side only as the other side
-//! takes it, so that flow control holds from end to end and nothing piles up here.
+//! It carries HTTP/2 frames, without TLS on both sides. Each connection of a client gets one connection to etcd,
+//! and the two live and die together. Frames are passed on one for one: headers, data and its padding, trailers,
+//! resets with their reason, credits, pings, settings and their acknowledgement. Client and etcd so keep the flow
+//! control, the keepalive and the limits that they would have without the proxy.
 //!
 //! What differs from a direct connection:
-//! - `PING` and `SETTINGS` are answered per hop, so etcd's keepalive policy sees the proxy as its client;
-//! - `GOAWAY` of etcd becomes a graceful `GOAWAY` to the client; calls that etcd did not take any more are
-//!   reset with `REFUSED_STREAM`, which gRPC clients retry;
+//! - both sides are told to keep no table of headers (`SETTINGS_HEADER_TABLE_SIZE` 0), so that each block of
+//!   headers stands on its own (RFC 7541, 4.2); the client is said not to want pushes;
+//! - numbers of streams at etcd are the proxy's, in the order in which calls are sent on, and `GOAWAY` of etcd
+//!   is told in the client's numbers; a call that etcd did not take, and of which the client cannot know that
+//!   by its number, is reset with `REFUSED_STREAM`, which gRPC clients retry;
+//! - priorities and frames of unknown types are dropped (RFC 9113, 5.3.2 and 5.5), and so is what comes for a
+//!   stream that is over, with its data given back to the sender;
+//! - what is held of a call is given back to the sender as to the connection's window, so that held calls do not
+//!   stop others; of a stream only while its first message is incomplete, which may be longer than its window;
 //! - when etcd is not there, the client's connection is closed right after it was accepted;
 //! - when the connection to etcd breaks, calls in flight end with the gRPC status `UNAVAILABLE`, as a client
-//!   would have concluded itself, and the client's connection is closed.
+//!   would have concluded itself, held ones after their hold; then the client's connection is closed;
+//! - a peer that breaks the rules of HTTP/2 so that the connection cannot go on, or sends a block of headers
+//!   longer than 1 MiB, has both connections closed without a word but in the log.
 //!
 //! # Faults
 //!
@@ -29,7 +37,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use spangate_scenario::{delay::DelayError, model::EtcdFault};
 use spangate_trace::{Clock, UnixNanos};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::{net::TcpStream, sync::mpsc::UnboundedSender};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -41,16 +49,17 @@ use crate::{
     thread::{self, Thread},
 };
 
-mod bell;
-mod call;
+mod connection;
+mod frame;
+mod hpack;
 mod key;
 mod message;
-mod pump;
 mod relay;
 mod rules;
-mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use message::LONGEST_FIRST_MESSAGE;
 
@@ -128,9 +137,15 @@ impl EtcdProxy {
             move |downstream, peer| {
                 let rules = Arc::clone(&rules);
                 async move {
-                    if let Err(error) = relay::relay(downstream, config.upstream, rules).await {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(%peer, upstream = %config.upstream, error, "lost a connection to etcd");
+                    match TcpStream::connect(config.upstream).await {
+                        Ok(upstream) => {
+                            // Without it the kernel delays small frames while an acknowledgement is due.
+                            let _ = upstream.set_nodelay(true);
+                            connection::carry(downstream, upstream, rules).await;
+                        }
+                        Err(error) => {
+                            tracing::warn!(%peer, upstream = %config.upstream, %error, "cannot connect to etcd");
+                        }
                     }
                 }
             }

@@ -1,174 +1,216 @@
-//! One connection of a client and its connection to etcd.
+//! What is done with each frame of two connections that are carried as one. It knows no socket: bytes come, and
+//! bytes are to be sent.
 //!
-//! Both connections and all their calls live in one task: a frame goes from one socket to the other without
-//! waking another task, and often within one poll. What a round has for a socket is written at its end.
+//! Frames are passed on one for one, and most of them are but copied, with another number of their stream. Numbers
+//! at etcd must rise in the order in which streams are opened there (RFC 9113, 5.1.1), and calls that were held
+//! are opened late.
 
-use std::{
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
-use futures::{Stream, stream::FuturesUnordered};
-use h2::{client, server};
-use tokio::net::TcpStream;
+use futures::stream::AbortRegistration;
 
 use super::{
-    bell::Rounds,
-    call::carry,
-    rules::Rules,
-    socket::{Socket, Writer},
+    frame::{self, Frame, Malformed, flag, kind},
+    hpack::Decoder,
+    rules::{Rules, Touch},
+    stream::{Both, Direction, Streams},
+    window::{self, Window},
 };
 
-/// What one stream may have in flight, in bytes: some pages of a list.
-const STREAM_WINDOW: u32 = 1 << 20;
+mod call;
+mod control;
+mod data;
+mod ends;
+mod headers;
+#[cfg(test)]
+mod tests;
 
-/// What all streams of a connection may have in flight, in bytes: so much more that a few streams whose
-/// receiver has stopped reading do not starve the others.
-const CONNECTION_WINDOW: u32 = 32 << 20;
-
-/// What a stream may have queued for the socket, in bytes.
-const SEND_BUFFER: usize = 1 << 20;
-
-/// How many streams that were reset on one side are remembered, for frames that were under way. An API server
-/// cancels calls in bulk.
-const RESET_STREAMS: usize = 10_000;
-
-/// Why the two connections could not be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
-    /// etcd is not there.
-    #[error("cannot connect to etcd")]
-    Connect(#[source] io::Error),
-    /// etcd does not speak HTTP/2.
-    #[error("no HTTP/2 with etcd")]
-    Etcd(#[source] h2::Error),
-}
-
-/// The side of etcd.
-struct Upstream {
-    /// `None` once it is closed.
-    connection: Option<(client::Connection<Socket, Bytes>, Writer)>,
-    requests: client::SendRequest<Bytes>,
-    /// Whether it still takes calls.
-    open: bool,
-}
-
-/// Carries calls until either side is gone.
-pub(crate) async fn relay(
-    downstream: TcpStream,
-    upstream: SocketAddr,
+/// A client's connection and its connection to etcd.
+#[derive(Debug)]
+pub(crate) struct Relay {
     rules: Arc<Rules>,
-) -> Result<(), RelayError> {
-    let mut upstream = Upstream::connect(upstream).await?;
-    let socket = Socket::new(downstream);
-    let to_client = socket.writer();
-    let mut downstream = match server_builder().handshake::<_, Bytes>(socket).await {
-        Ok(downstream) => downstream,
-        Err(error) => {
-            tracing::debug!(%error, "a client of etcd did not speak HTTP/2");
-            return Ok(());
-        }
-    };
-    let mut calls = FuturesUnordered::new();
-    let rounds = Rounds::new();
-    to_client.gather();
-    poll_fn(|cx| {
-        rounds.poll(cx, |cx| {
-            // In the order in which frames travel: responses first, then requests.
-            upstream.poll(cx, &mut downstream);
-            drive(&mut calls, cx);
-            loop {
-                match downstream.poll_accept(cx) {
-                    Poll::Ready(Some(Ok((request, respond)))) => {
-                        calls.push(carry(request, respond, upstream.requests.clone(), Arc::clone(&rules)));
-                    }
-                    Poll::Ready(Some(Err(error))) => {
-                        tracing::debug!(%error, "a client of etcd broke its connection");
-                        return Poll::Ready(());
-                    }
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Pending => break,
-                }
-            }
-            drive(&mut calls, cx);
-            // The caller waits; etcd may be told of its pings and windows after that.
-            to_client.end_round(cx);
-            upstream.end_round(cx);
-            Poll::Pending
-        })
-    })
-    .await;
-    Ok(())
+    flows: Both<Flow>,
+    streams: Streams,
+    etcd: Etcd,
+    /// Whether the client has said that it speaks HTTP/2.
+    prefaced: bool,
+    /// The last stream that the client was told of in a `GOAWAY`.
+    told_last: Option<u32>,
+    holds: Vec<Hold>,
 }
 
-/// Polls the calls that were woken.
-fn drive<F: Future<Output = ()>>(calls: &mut FuturesUnordered<F>, cx: &mut Context<'_>) {
-    while let Poll::Ready(Some(())) = Pin::new(&mut *calls).poll_next(cx) {}
+/// A call that is to be held from now on.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// The call, to give back to [`Relay::release`].
+    pub(crate) id: u32,
+    pub(crate) touches: Vec<Touch>,
+    /// Whether it is the request that is held.
+    pub(crate) request: bool,
+    /// Is told when the caller goes away.
+    pub(crate) registration: AbortRegistration,
 }
 
-fn server_builder() -> server::Builder {
-    let mut builder = server::Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_concurrent_reset_streams(RESET_STREAMS)
-        .max_pending_accept_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(None);
-    builder
+/// Whether etcd takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Etcd {
+    Open,
+    /// It said that it takes no more.
+    Leaving,
+    /// The connection is gone.
+    Gone,
 }
 
-fn client_builder() -> client::Builder {
-    let mut builder = client::Builder::new();
-    builder
-        .enable_push(false)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER)
-        .max_concurrent_reset_streams(RESET_STREAMS)
-        .max_local_error_reset_streams(None)
-        // etcd sets no limit, and says so only by leaving it out of its settings.
-        .initial_max_send_streams(usize::MAX);
-    builder
+/// One direction of the connections.
+#[derive(Debug)]
+struct Flow {
+    /// What is to be sent to the receiver.
+    out: Vec<u8>,
+    decoder: Decoder,
+    /// A block of headers of which not all frames have come.
+    unfinished: Option<Unfinished>,
+    /// Keeps its memory from one block to the next.
+    scratch: Vec<u8>,
+    window: Window,
+    /// The window of the receiver's new streams, as the sender has acknowledged it, in bytes.
+    initial: i64,
+    /// The settings of the receiver that the sender has not acknowledged: the window of new streams, if they
+    /// change it.
+    unacknowledged: VecDeque<Option<i64>>,
+    /// The longest payload that the receiver has ever taken, in bytes.
+    longest: usize,
+    /// Whether the sender has begun with its settings (RFC 9113, 3.4).
+    greeted: bool,
+    /// Whether the receiver is to be told with the next block that no table of headers is used.
+    announce: bool,
+    /// The calls that wait for room in a window.
+    waiting: Vec<u32>,
 }
 
-// === impl Upstream ===
+/// The start of a block of headers.
+#[derive(Debug)]
+struct Unfinished {
+    /// As the sender numbers it.
+    stream: u32,
+    end: bool,
+    block: Vec<u8>,
+}
 
-impl Upstream {
-    async fn connect(addr: SocketAddr) -> Result<Self, RelayError> {
-        let stream = TcpStream::connect(addr).await.map_err(RelayError::Connect)?;
-        stream.set_nodelay(true).map_err(RelayError::Connect)?;
-        let socket = Socket::new(stream);
-        let writer = socket.writer();
-        let (requests, connection) = client_builder().handshake(socket).await.map_err(RelayError::Etcd)?;
-        writer.gather();
-        Ok(Self { connection: Some((connection, writer)), requests, open: true })
-    }
+// === impl Relay ===
 
-    /// Reads and writes frames. When etcd takes no more calls, or is gone, the client is told.
-    fn poll(&mut self, cx: &mut Context<'_>, downstream: &mut server::Connection<Socket, Bytes>) {
-        let Some((connection, _)) = &mut self.connection else { return };
-        if let Poll::Ready(result) = Pin::new(connection).poll(cx) {
-            if let Err(error) = result {
-                tracing::debug!(%error, "the connection to etcd broke");
-            }
-            self.connection = None;
-        }
-        if self.open && matches!(self.requests.poll_ready(cx), Poll::Ready(Err(_))) {
-            self.open = false;
-            downstream.graceful_shutdown();
+impl Relay {
+    pub(crate) fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            flows: Both { up: Flow::new(), down: Flow::new() },
+            streams: Streams::default(),
+            etcd: Etcd::Open,
+            prefaced: false,
+            told_last: None,
+            holds: Vec::new(),
         }
     }
 
-    /// Writes what this round had for etcd.
-    fn end_round(&self, cx: &mut Context<'_>) {
-        if let Some((_, writer)) = &self.connection {
-            writer.end_round(cx);
+    /// Takes whole frames off the start of `bytes`; how many bytes that were.
+    pub(crate) fn take(&mut self, direction: Direction, bytes: &[u8]) -> Result<usize, Malformed> {
+        let mut at = 0;
+        if direction == Direction::Up && !self.prefaced {
+            let (seen, wanted) = (bytes.len().min(frame::PREFACE.len()), frame::PREFACE);
+            if bytes[..seen] != wanted[..seen] {
+                return Err(Malformed("the client does not speak HTTP/2"));
+            }
+            if seen < wanted.len() {
+                return Ok(0);
+            }
+            self.flows.up.out.extend_from_slice(wanted);
+            (self.prefaced, at) = (true, seen);
+        }
+        while let Some(frame) = frame::first(&bytes[at..], self.flows.of(direction).longest)? {
+            self.frame(direction, &frame)?;
+            at += frame::HEAD + frame.payload.len();
+        }
+        Ok(at)
+    }
+
+    /// What is to be sent on; the sender takes it out.
+    pub(crate) fn out(&mut self, direction: Direction) -> &mut Vec<u8> {
+        &mut self.flows.of_mut(direction).out
+    }
+
+    /// The calls that are to be held from now on.
+    pub(crate) fn holds(&mut self) -> std::vec::Drain<'_, Hold> {
+        self.holds.drain(..)
+    }
+
+    /// Whether etcd is gone and the client has been told the end of every call.
+    pub(crate) fn is_over(&self) -> bool {
+        self.etcd == Etcd::Gone && self.streams.is_empty()
+    }
+
+    fn frame(&mut self, direction: Direction, frame: &Frame<'_>) -> Result<(), Malformed> {
+        let flow = self.flows.of(direction);
+        if !flow.greeted && (frame.kind != kind::SETTINGS || frame.has(flag::ACK)) {
+            return Err(Malformed("a connection does not begin with settings"));
+        }
+        if flow.unfinished.is_some() && frame.kind != kind::CONTINUATION {
+            return Err(Malformed("a frame stands within a block of headers"));
+        }
+        match frame.kind {
+            kind::DATA => self.data(direction, frame),
+            kind::HEADERS => self.headers(direction, frame),
+            kind::CONTINUATION => self.continuation(direction, frame),
+            kind::RST_STREAM => self.reset(direction, frame),
+            kind::SETTINGS => self.settings(direction, frame),
+            kind::PING => self.ping(direction, frame),
+            kind::GOAWAY => self.go_away(direction, frame),
+            kind::WINDOW_UPDATE => self.window_update(direction, frame),
+            // The client is said not to want any.
+            kind::PUSH_PROMISE => Err(Malformed("etcd pushes")),
+            // Priorities are no more (RFC 9113, 5.3.2), and frames of unknown types go no further than one
+            // hop (5.5).
+            _ => Ok(()),
+        }
+    }
+
+    /// The call that a frame is for; `None` when it is over.
+    fn find(&self, direction: Direction, stream: u32) -> Result<Option<u32>, Malformed> {
+        let (found, last) = match direction {
+            Direction::Up => (self.streams.get(stream).map(|_| stream), self.streams.last_client),
+            Direction::Down => (self.streams.of_etcd(stream), self.streams.last_etcd),
+        };
+        if found.is_none() && (stream > last || stream.is_multiple_of(2)) {
+            return Err(Malformed("a frame is for a stream that there never was"));
+        }
+        Ok(found)
+    }
+}
+
+// === impl Flow ===
+
+impl Flow {
+    fn new() -> Self {
+        Self {
+            out: Vec::new(),
+            decoder: Decoder::default(),
+            unfinished: None,
+            scratch: Vec::new(),
+            window: Window::new(window::INITIAL),
+            initial: window::INITIAL,
+            unacknowledged: VecDeque::new(),
+            longest: frame::SMALLEST_LIMIT,
+            greeted: false,
+            announce: true,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Sends a block of headers to the receiver.
+    fn put_block(&mut self, stream: u32, end: bool, block: &[u8]) {
+        if std::mem::take(&mut self.announce) {
+            let announced = [&[super::hpack::NO_TABLE], block].concat();
+            frame::put_block(&mut self.out, stream, end, &announced);
+        } else {
+            frame::put_block(&mut self.out, stream, end, block);
         }
     }
 }

@@ -8,18 +8,18 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
 use spangate_scenario::{
     delay::DelaySampler,
     model::{EtcdFault, GrpcStatus, HeldSide},
 };
+use spangate_trace::TraceContext;
 
 use super::{EtcdProxyError, key::first_key};
 use crate::{
     chance::{Chance, derive_seed},
     gate::{self, Gate},
     ledger::Target,
-    note::{Note, Recorder, trace_context},
+    note::{Note, Recorder},
 };
 
 /// Path of every RPC of etcd, before its service.
@@ -58,6 +58,11 @@ impl Rules {
         Ok(Self { faults, recorder: Arc::new(recorder), gate: Gate::default() })
     }
 
+    /// Whether there is no fault at all, so that no call need be looked at.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// How long load has been going on, if some fault could touch a call of `path` now.
     pub(crate) fn may_touch(&self, path: &str) -> Option<Duration> {
         // Most calls end here, without a look at the clock.
@@ -71,14 +76,13 @@ impl Rules {
     pub(crate) fn touch(
         &self,
         path: &str,
-        headers: &HeaderMap,
+        parent: Option<TraceContext>,
         message: Option<&[u8]>,
         elapsed: Duration,
     ) -> Vec<Touch> {
         let Some(rpc) = path.strip_prefix(PACKAGE) else { return Vec::new() };
         let received = self.recorder.clock.now();
         let key = message.and_then(|message| first_key(rpc, message)).unwrap_or_default();
-        let parent = trace_context(headers);
         (self.faults.iter())
             .filter(|rule| rule.matches(rpc, elapsed) && rule.covers(key))
             .map(|rule| {

@@ -3,4 +3,5 @@
 mod faults;
 mod lifetime;
 mod peer;
+mod streams;
 mod transparency;
