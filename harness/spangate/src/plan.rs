@@ -11,10 +11,15 @@ use spangate_cluster::{Assets, AssetsEnv, Component, Wanted};
 use spangate_load::{Preparation, Replay, ReplayError, Schedule, synthetic::Synthetic};
 use spangate_scenario::{
     Loaded, Scenario,
-    model::{Expectation, Spans, Traffic},
+    model::{Expectation, Provider, Spans, Traffic},
 };
 
-use crate::{collector::Configuration, error::CommandError, run::directory::RunDirectory, text, verdict};
+use crate::{
+    collector::Configuration,
+    error::CommandError,
+    run::{directory::RunDirectory, kind},
+    text, verdict,
+};
 
 /// A scenario with every choice made.
 pub struct Plan {
@@ -34,10 +39,14 @@ pub struct Plan {
     pub synthetic: Option<Synthetic>,
     /// The Collector's configuration, if there is a Collector.
     pub collector: Option<Configuration>,
+    /// The user's own config of kind, if the scenario names one.
+    pub kind_config: Option<String>,
     /// The seed, when it is not the scenario's own.
     pub seed_override: Option<u64>,
     /// What is replayed, when it is not what the scenario names.
     pub record_override: Option<PathBuf>,
+    /// The provider, when it is not the scenario's own.
+    pub provider_override: Option<Provider>,
 }
 
 /// What a user is shown of a plan.
@@ -53,6 +62,9 @@ pub struct View {
     /// What of the Collector's configuration would be replaced, and what it says that is likely to go wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collector: Vec<String>,
+    /// kind's config as it would be completed, if the cluster is one of kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// The command that runs it.
     pub run: String,
 }
@@ -116,6 +128,7 @@ impl Plan {
         let base = path.parent().unwrap_or(Path::new(""));
         let collector = scenario.spec.collector.as_ref();
         let collector = collector.map(|collector| Configuration::read(collector, base)).transpose()?;
+        let kind_config = read_kind_config(&scenario, base)?;
         let synthetic = load.traces.as_ref().map(|traffic| {
             // The seed of the traffic tells several of them apart, that of the scenario several runs.
             let seed = scenario.spec.seed.wrapping_add(traffic.seed);
@@ -137,8 +150,10 @@ impl Plan {
             preparation,
             synthetic,
             collector,
+            kind_config,
             seed_override: seed,
             record_override: None,
+            provider_override: None,
         })
     }
 
@@ -146,6 +161,11 @@ impl Plan {
     pub fn warnings(&self) -> Vec<String> {
         let broken = self.replay.iter().filter_map(broken_lines);
         broken.chain(self.collector.iter().flat_map(Configuration::warnings)).collect()
+    }
+
+    /// Whether the API server is one of a kind cluster.
+    pub fn on_kind(&self) -> bool {
+        self.scenario.spec.cluster.provider == Provider::Kind && self.synthetic.is_none()
     }
 
     /// The programs that the scenario wants, in the order in which they are looked for.
@@ -161,6 +181,9 @@ impl Plan {
             })
         });
         let collector = collector.transpose()?;
+        if self.on_kind() {
+            return Ok([assets.wanted_kind(cluster)].into_iter().chain(collector).collect());
+        }
         let api_server = assets.wanted_kube_apiserver(cluster).map_err(wrong)?;
         let kubernetes = assets
             .catalogue()
@@ -183,7 +206,9 @@ impl Plan {
     pub fn repeat(&self) -> String {
         let seed = self.scenario.spec.seed;
         let record = self.record_override.as_ref().map(|path| format!(" --record {}", word(path)));
-        format!("spangate run {} --seed {seed}{}", word(&self.path), record.unwrap_or_default())
+        let provider = self.provider_override.map(|provider| format!(" --provider {provider}"));
+        let (record, provider) = (record.unwrap_or_default(), provider.unwrap_or_default());
+        format!("spangate run {} --seed {seed}{provider}{record}", word(&self.path))
     }
 
     /// A script that repeats the run with what lies beside it, the scenario and the record of a replay, by the program
@@ -198,6 +223,12 @@ impl Plan {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 command = format!("{command} --{option} {}", word(&path));
             }
+        }
+        if let Some(provider) = self.provider_override {
+            command = format!("{command} --provider {provider}");
+        }
+        if self.kind_config.is_some() {
+            command = format!("{command} --kind-config \"$here/{}\"", RunDirectory::KIND);
         }
         if let Some(collector) = &self.scenario.spec.collector {
             if let Some(binary) = &collector.binary {
@@ -240,8 +271,15 @@ impl Plan {
                     configuration.remarks(self.scenario.spec.cluster.tracing.batch.schedule_delay.get())
                 })
                 .collect(),
+            // That it can be completed was seen when the plan was made.
+            kind: self.on_kind().then(|| self.kind_plan().ok()).flatten(),
             run: self.repeat(),
         }
+    }
+
+    /// kind's config as it would be completed.
+    fn kind_plan(&self) -> Result<String, CommandError> {
+        kind::planned(&self.scenario.spec.cluster, self.kind_config.as_deref())
     }
 
     /// The load in figures.
@@ -268,6 +306,23 @@ impl Plan {
             fingerprint: format!("{:016x}", self.schedule.fingerprint()),
         }
     }
+}
+
+/// Reads the config of kind that a scenario names, and sees whether it can be completed.
+fn read_kind_config(scenario: &Scenario, base: &Path) -> Result<Option<String>, CommandError> {
+    let cluster = &scenario.spec.cluster;
+    if cluster.provider != Provider::Kind {
+        return Ok(None);
+    }
+    let config = cluster.kind.config_file.as_ref().map(|file| {
+        let path = base.join(file);
+        std::fs::read_to_string(&path).map_err(|error| {
+            CommandError::usage(format!("the kind config {} cannot be read", path.display())).because(error)
+        })
+    });
+    let config = config.transpose()?;
+    kind::planned(cluster, config.as_deref())?;
+    Ok(config)
 }
 
 /// Reads what a scenario replays, if it does; `path` is its file.
@@ -324,7 +379,9 @@ impl fmt::Display for View {
         for component in &self.components {
             writeln!(f, "#   {} {}: {}", component.name, component.wanted, component.found)?;
         }
-        writeln!(f, "#   OTLP sink: any free loopback port")?;
+        let place =
+            if self.kind.is_some() { "at the gateway of the cluster's network" } else { "on loopback" };
+        writeln!(f, "#   OTLP sink: any free port {place}")?;
         let load = &self.load;
         writeln!(f, "# what would be sent")?;
         writeln!(
@@ -340,7 +397,11 @@ impl fmt::Display for View {
             writeln!(f, "#   Collector: {remark}")?;
         }
         writeln!(f, "# run it with: {}", self.run)?;
-        f.write_str(&self.scenario.to_yaml())
+        f.write_str(&self.scenario.to_yaml())?;
+        if let Some(kind) = &self.kind {
+            write!(f, "---\n# what kind would be given\n{kind}")?;
+        }
+        Ok(())
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::{
-    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalCollector, LocalEtcd, Pki, StartError,
-    Wanted, pki, progress,
+    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalCollector, LocalEtcd, Pki, PkiError,
+    StartError, Wanted, pki, progress,
 };
 use spangate_inject::{
     EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
@@ -24,7 +24,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{api::Administrator, directory::RunDirectory, priority::Realtime};
+use super::{
+    api::Administrator,
+    directory::RunDirectory,
+    kind::Ready,
+    priority::Realtime,
+    servers::{Processes, Servers},
+};
 use crate::{
     collector::running::RunningCollector,
     error::CommandError,
@@ -41,9 +47,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Where the control plane has its files, in the directory of the run.
 const FILES: &str = "control-plane";
 /// The logs among them.
-const LOGS: [&str; 3] = ["etcd.log", "kube-apiserver.log", LocalCollector::LOG];
-/// How long a process may take to end by itself. Nothing that it could still write is kept.
-const GRACE: Duration = Duration::ZERO;
+const LOGS: [&str; 5] = ["etcd.log", "kube-apiserver.log", "kind.log", "node.log", LocalCollector::LOG];
 
 /// Everything that runs beside the load. Dropping it ends all of it.
 pub(super) struct Environment {
@@ -67,8 +71,7 @@ pub(super) struct Cluster {
     /// Time from the start of the control plane to the first span.
     pub(super) to_first_span: Duration,
     proxy: Option<EtcdProxyHandle>,
-    api_server: LocalApiServer,
-    etcd: LocalEtcd,
+    servers: Servers,
 }
 
 /// Where the notes of a run go.
@@ -111,6 +114,7 @@ pub(crate) fn forward(events: &Events) -> impl Fn(progress::Event) + Send + Sync
             }
             Told::Looking { .. }
             | Told::Building { .. }
+            | Told::Working { .. }
             | Told::Downloading { .. }
             | Told::Starting { .. } => Event::Progress { what: text, done: None },
             _ => Event::Note(text),
@@ -129,6 +133,9 @@ impl Environment {
         notes: &Notes,
         events: &Events,
     ) -> Result<Self, CommandError> {
+        if plan.on_kind() {
+            return Self::start_on_kind(plan, assets, directory, notes, events).await;
+        }
         events.step(Step::Binaries);
         let mut binaries = Vec::new();
         for wanted in plan.wanted(assets)? {
@@ -167,20 +174,48 @@ impl Environment {
             return Ok(Self { sink, collector, cluster: None, components, realtime: None });
         };
         // Only now: a build of the binaries must not keep the whole machine from everybody else.
-        let realtime = match Realtime::ask() {
-            Ok(realtime) => Some(realtime),
-            Err(why) => {
-                events.send(Event::Note(format!(
-                    "no real-time scheduling, so timings are less certain: {why}"
-                )));
-                None
-            }
-        };
+        let realtime = realtime(events);
         let receiver = collector.as_ref().map_or(&sink, RunningCollector::tap);
         let cluster =
             Cluster::start(plan, (api_server, etcd), directory, receiver, realtime.as_ref(), notes, events)
                 .await?;
         Ok(Self { sink, collector, cluster: Some(cluster), components, realtime })
+    }
+
+    /// As [`start`](Self::start), with a kind cluster.
+    async fn start_on_kind(
+        plan: &Plan,
+        assets: &Assets,
+        directory: &RunDirectory,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
+        events.step(Step::Binaries);
+        let model = &plan.scenario.spec.cluster;
+        let ready = Ready::find(model, assets, events).await?;
+        let files = std::path::absolute(directory.file(FILES))
+            .map_err(|error| CommandError::environment("the run has no directory").because(error))?;
+        events.step(Step::KindCluster);
+        let start = Instant::now();
+        let network = ready.network(&format!("run-{}", std::process::id()), false, &files).await?;
+        let here = SocketAddr::new(network.gateway(), 0);
+        // Nodes reach this machine at that address and not at loopback; nobody else does.
+        let sink =
+            Sink::start(SinkConfig { clock: notes.clock, grpc: here, http: here, ..SinkConfig::default() })
+                .await
+                .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
+        let base = plan.kind_config.as_deref();
+        let servers =
+            ready.start(network, model, base, Some(&sink.grpc_addr().to_string()), &files, events).await?;
+        // Only now: nobody else should wait for kind and its Docker clients.
+        let realtime = realtime(events);
+        raise(realtime.as_ref(), Realtime::raise_run, events);
+        let pki = Pki::generate_for(here.ip()).map_err(no_certificates)?;
+        let servers = Servers::Kind(Box::new(servers));
+        let cluster = Cluster::of(plan, servers, None, &sink, (pki, here), start, notes, events).await?;
+        raise(realtime.as_ref(), Realtime::raise_injectors, events);
+        let components = ready.components();
+        Ok(Self { sink, collector: None, cluster: Some(cluster), components, realtime })
     }
 
     /// Where spans arrive first: at the Collector, if there is one.
@@ -214,7 +249,7 @@ impl Environment {
     /// Ends everything and keeps the logs; certificates, keys and data are removed.
     pub(super) async fn stop(self, directory: &RunDirectory) {
         if let Some(cluster) = self.cluster {
-            cluster.stop().await;
+            cluster.stop(directory).await;
         }
         if let Some(collector) = self.collector {
             collector.shutdown().await;
@@ -247,8 +282,7 @@ impl Cluster {
             otlp: Some(receiver.grpc_addr().to_string()),
             lifetime: Lifetime::WithParent,
         };
-        let pki = Pki::generate()
-            .map_err(|error| CommandError::environment("the certificates cannot be made").because(error))?;
+        let pki = Pki::generate().map_err(no_certificates)?;
         let tell = forward(events);
         let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started)?;
         raise(realtime, Realtime::raise_run, events);
@@ -259,23 +293,44 @@ impl Cluster {
             .await
             .map_err(not_started)?;
 
+        let servers = Servers::Local(Box::new(Processes { api_server, etcd }));
+        let cluster = Self::of(plan, servers, proxy, receiver, (pki, LOOPBACK), start, notes, events).await?;
+        raise(realtime, Realtime::raise_injectors, events);
+        Ok(cluster)
+    }
+
+    /// Puts the injectors beside servers that were started at `start` and export to `receiver`, and returns when a first
+    /// span has come there. Webhooks listen at an address that the API server reaches.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of a cluster, from two ways to start one"
+    )]
+    async fn of(
+        plan: &Plan,
+        servers: Servers,
+        proxy: Option<EtcdProxyHandle>,
+        receiver: &SinkHandle,
+        (pki, listen): (Pki, SocketAddr),
+        start: Instant,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
         events.step(Step::Tracing);
         let setup = |error| CommandError::environment("the API server cannot be used").because(error);
-        let administrator = Administrator::new(&api_server.access().kubeconfig()).await.map_err(setup)?;
-        first_span(plan, receiver, &administrator, &api_server).await?;
+        let administrator = Administrator::new(&servers.access().kubeconfig()).await.map_err(setup)?;
+        first_span(plan, receiver, &administrator, &servers).await?;
         let to_first_span = start.elapsed();
-        let webhooks = webhooks(plan, &pki, notes).await?;
-        raise(realtime, Realtime::raise_injectors, events);
-        Ok(Self { administrator, webhooks, to_first_span, proxy, api_server, etcd })
+        let webhooks = webhooks(plan, &pki, listen, notes).await?;
+        Ok(Self { administrator, webhooks, to_first_span, proxy, servers })
     }
 
     /// Where the load goes, and as whom.
     pub(super) fn target(&self) -> (Endpoint, String, ClientIdentity, ClientIdentity) {
-        let access = self.api_server.access();
+        let access = self.servers.access();
         let identity = |user: &str, identity: &spangate_cluster::Identity| {
             ClientIdentity::certificate(user, &identity.cert_pem, &identity.key_pem)
         };
-        let address = self.api_server.address();
+        let address = self.servers.address();
         let endpoint = Endpoint { host: address.ip().to_string(), port: address.port() };
         (
             endpoint,
@@ -296,22 +351,11 @@ impl Cluster {
     }
 
     fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
-        let (api_server, etcd) = (self.api_server.exited(), self.etcd.exited());
-        async move {
-            let (name, status) = tokio::select! {
-                status = api_server => ("kube-apiserver", status),
-                status = etcd => ("etcd", status),
-            };
-            CommandError::environment(format!("{name} ended in the middle of the run with {status}"))
-        }
+        self.servers.broken()
     }
 
-    async fn stop(self) {
-        self.api_server.stop(GRACE).await;
-        if let Some(proxy) = self.proxy {
-            proxy.shutdown().await;
-        }
-        self.etcd.stop(GRACE).await;
+    async fn stop(self, directory: &RunDirectory) {
+        self.servers.stop(self.proxy, &directory.file(FILES)).await;
         if let Some(webhooks) = self.webhooks {
             webhooks.shutdown().await;
         }
@@ -345,6 +389,21 @@ pub(super) fn tidy(directory: &RunDirectory) {
         }
         _ => {}
     }
+}
+
+/// Real-time scheduling for this process, or a word on why not.
+fn realtime(events: &Events) -> Option<Realtime> {
+    let asked = Realtime::ask();
+    asked
+        .inspect_err(|why| {
+            let note = format!("no real-time scheduling, so timings are less certain: {why}");
+            events.send(Event::Note(note));
+        })
+        .ok()
+}
+
+fn no_certificates(error: PkiError) -> CommandError {
+    CommandError::environment("the certificates cannot be made").because(error)
 }
 
 /// Takes a step up in real-time scheduling, if there is any, and says when that fails.
@@ -400,7 +459,12 @@ async fn proxy(
 }
 
 /// Starts the webhook server, if a fault needs it. It is registered later.
-async fn webhooks(plan: &Plan, pki: &Pki, notes: &Notes) -> Result<Option<WebhookHandle>, CommandError> {
+async fn webhooks(
+    plan: &Plan,
+    pki: &Pki,
+    listen: SocketAddr,
+    notes: &Notes,
+) -> Result<Option<WebhookHandle>, CommandError> {
     let faults: Vec<WebhookFault> = plan
         .scenario
         .spec
@@ -419,7 +483,7 @@ async fn webhooks(plan: &Plan, pki: &Pki, notes: &Notes) -> Result<Option<Webhoo
         seed: plan.scenario.spec.seed,
         clock: notes.clock,
         ledger: notes.injections.clone(),
-        listen: LOOPBACK,
+        listen,
     };
     let started = WebhookServer::start(config).await;
     started
@@ -432,7 +496,7 @@ async fn first_span(
     plan: &Plan,
     sink: &SinkHandle,
     administrator: &Administrator,
-    api_server: &LocalApiServer,
+    servers: &Servers,
 ) -> Result<(), CommandError> {
     let store = sink.store();
     let limit = plan.scenario.spec.cluster.tracing.batch.schedule_delay.get() + FIRST_SPAN_PATIENCE;
@@ -459,7 +523,7 @@ async fn first_span(
     if let Ok(answered) = timeout(limit, probing).await {
         return answered;
     }
-    let log = fs::read_to_string(api_server.child().log()).unwrap_or_default();
+    let log = servers.api_server_log();
     let said: Vec<&str> =
         log.lines().filter(|line| line.contains("traces export") || line.contains("racing")).collect();
     let said = said.iter().rev().take(5).rev().copied().collect::<Vec<_>>().join("\n");
