@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -132,7 +132,9 @@ pub struct KindCluster {
     waiting: Child,
 }
 
-const NAME: &str = "kind";
+/// What is told of while it starts, before its version, and when it is ready.
+const STARTING: &str = "a kind cluster of Kubernetes";
+const READY: &str = "the kind cluster";
 /// The log of kind itself.
 const LOG: &str = "kind.log";
 /// How many lines of a log an error shows.
@@ -204,7 +206,7 @@ impl KindNetwork {
         ];
         for (file, command) in commands {
             let Ok(text) = self.docker.run(["exec", &node, "sh", "-c", &command]) else { continue };
-            if let Err(error) = fs::write(dir.join(file), text) {
+            if let Err(error) = private::write(&dir.join(file), &text) {
                 tracing::warn!(file, %error, "cannot keep a log");
             }
         }
@@ -216,12 +218,12 @@ impl KindNetwork {
         config: &KindClusterConfig,
         progress: &dyn Progress,
     ) -> Result<KindCluster, KindError> {
-        progress.event(Event::Starting { what: NAME, version: config.kubernetes });
+        progress.event(Event::Starting { what: STARTING, version: config.kubernetes });
         let began = Instant::now();
         let made = self.made(config).await;
         let (address, access, kubeconfig) = made.inspect_err(|_| self.save_logs(&config.dir))?;
         let waiting = self.wait_for_end(config)?;
-        progress.event(Event::Ready { what: NAME, elapsed: began.elapsed() });
+        progress.event(Event::Ready { what: READY, elapsed: began.elapsed() });
         let (node, version) = (self.node(), config.kubernetes);
         Ok(KindCluster { network: self, node, version, address, access, kubeconfig, waiting })
     }
@@ -413,6 +415,17 @@ impl KindCluster {
     /// Waits until the node ends. The future does not borrow this.
     pub fn exited(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
         self.waiting.exited()
+    }
+
+    /// The processes on the node, by their numbers on this machine and their names. Blocks.
+    pub fn processes(&self) -> Result<Vec<(u32, String)>, KindError> {
+        let text = self.network.docker.run(["top", &self.node, "-eo", "pid,comm"])?;
+        // The first line is the heading.
+        let process = |line: &str| {
+            let (number, name) = line.trim().split_once(char::is_whitespace)?;
+            Some((number.parse().ok()?, name.trim().to_owned()))
+        };
+        Ok(text.lines().filter_map(process).collect())
     }
 
     /// What the API server has logged so far. Blocks.

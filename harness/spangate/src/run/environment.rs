@@ -203,13 +203,22 @@ impl Environment {
         let sink =
             Sink::start(SinkConfig { clock: notes.clock, grpc: here, http: here, ..SinkConfig::default() })
                 .await
-                .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
+                .map_err(|error| {
+                    CommandError::environment("the trace sink does not start").because(error).help(
+                        "Docker's engine must be on this machine itself, not in a virtual one or elsewhere",
+                    )
+                })?;
         let base = plan.kind_config.as_deref();
         let servers =
             ready.start(network, model, base, Some(&sink.grpc_addr().to_string()), &files, events).await?;
         // Only now: nobody else should wait for kind and its Docker clients.
         let realtime = realtime(events);
         raise(realtime.as_ref(), Realtime::raise_run, events);
+        let processes = servers.processes().unwrap_or_default();
+        if let Some(Err(why)) = realtime.as_ref().map(|realtime| realtime.raise_pods(&processes)) {
+            let note = format!("no real-time scheduling on the node, so timings are less certain: {why}");
+            events.send(Event::Note(note));
+        }
         let pki = Pki::generate_for(here.ip()).map_err(no_certificates)?;
         let servers = Servers::Kind(Box::new(servers));
         let cluster = Cluster::of(plan, servers, None, &sink, (pki, here), start, notes, events).await?;
