@@ -8,23 +8,31 @@
 //! 3. [`KindConfig`] completes kind's configuration, pure, and [`KindNetwork::start`] has kind make the cluster.
 //! 4. [`Standing`] finds all that is ours again, also after its maker was killed, and removes it.
 
+mod access;
 mod archive;
 mod cluster;
 mod config;
 mod docker;
+mod error;
+mod network;
 mod node_image;
+mod pod_network;
 mod privilege;
 mod recipe;
 mod rootfs;
 mod standing;
+mod start;
 
 pub use self::{
-    cluster::{KindCluster, KindClusterConfig, KindError, KindNetwork},
+    cluster::KindCluster,
     config::{KindConfig, KindConfigError, SINGLE_NODE, TRACING_FILE},
     docker::{Docker, DockerError},
+    error::KindError,
+    network::KindNetwork,
     node_image::{NodeImage, NodeImageError},
     privilege::Privileges,
     standing::{Owner, Standing},
+    start::KindClusterConfig,
 };
 use crate::assets::hex;
 

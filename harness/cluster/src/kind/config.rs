@@ -70,7 +70,7 @@ pub struct KindConfig<'a> {
     pub tracing: Option<&'a Path>,
     /// Where spans go to, `host:port` as the node reaches it; etcd is told it on its command line.
     pub otlp: Option<&'a str>,
-    /// Whether the node image was built by us: it brings its own pod network.
+    /// Whether the node image was built by us: it has none of kind's own pod network.
     pub own_image: bool,
     /// Whether this machine has cgroup v1, which the kubelet refuses unless told otherwise.
     pub cgroup_v1: bool,
@@ -110,13 +110,19 @@ impl KindConfig<'_> {
             let node = control_plane(&mut config)?;
             push(node, "extraMounts", mount);
         }
-        if self.own_image && config["networking"]["disableDefaultCNI"].is_null() {
+        if self.needs_pod_network() {
             config["networking"]["disableDefaultCNI"] = true.into();
         }
         for patch in self.patches(&config)? {
             push(&mut config, "kubeadmConfigPatches", patch.into());
         }
         Ok(document::write(&config))
+    }
+
+    /// Whether the pod network is left to us: the image has none, and the user has no plans for one.
+    pub fn needs_pod_network(&self) -> bool {
+        let theirs = document::read(self.base).unwrap_or_default();
+        self.own_image && theirs["networking"]["disableDefaultCNI"] != true
     }
 
     /// What kubeadm is told.

@@ -45,6 +45,17 @@ pub enum DockerError {
         /// What the client said.
         said: String,
     },
+    /// An image is nowhere.
+    #[error(
+        "the image {name} is not on this machine and cannot be pulled ({said}): check its name, or name none, so that one is \
+         built"
+    )]
+    NoImage {
+        /// The image.
+        name: String,
+        /// What the client said.
+        said: String,
+    },
     /// A command failed.
     #[error("docker {what} failed: {said}")]
     Failed {
@@ -87,6 +98,22 @@ impl Docker {
             error => error,
         })?;
         Ok(docker)
+    }
+
+    /// Whether an image is on this machine. Blocks.
+    pub fn has_image(&self, name: &str) -> bool {
+        self.run(["image", "inspect", "--format", "{{.Id}}", name]).is_ok()
+    }
+
+    /// Pulls an image that is not on this machine. Blocks.
+    pub fn ensure_image(&self, name: &str) -> Result<(), DockerError> {
+        if self.has_image(name) {
+            return Ok(());
+        }
+        self.run(["pull", "--quiet", name]).map(drop).map_err(|error| match error {
+            DockerError::Failed { said, .. } => DockerError::NoImage { name: name.to_owned(), said },
+            error => error,
+        })
     }
 
     /// The client.

@@ -127,7 +127,7 @@ impl NodeImage {
 
     /// Whether Docker has it.
     pub fn is_at_hand(&self, docker: &Docker) -> bool {
-        docker.run(["image", "inspect", "--format", "{{.Id}}", &self.name]).is_ok()
+        docker.has_image(&self.name)
     }
 
     /// Builds it, unless Docker has it. Gives whether it had to be built.

@@ -123,7 +123,6 @@ macro_rules! own {
 
 /// The own files.
 const FILES: &[(&str, &str)] = own![
-    "cni.conflist",
     "containerd.service",
     "containerd.toml",
     "default-storage.yaml",

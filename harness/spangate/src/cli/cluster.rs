@@ -60,6 +60,9 @@ pub(super) struct UpArgs {
     /// Image of the node, in place of one that is built; for kind.
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// Config of kind to complete; for kind.
+    #[arg(long, value_name = "PATH")]
+    kind_config: Option<PathBuf>,
     /// Kubernetes version, such as 1.37 or 1.37.2.
     #[arg(long, value_name = "VERSION", default_value = Cluster::DEFAULT_KUBERNETES)]
     kubernetes: String,
@@ -194,6 +197,13 @@ async fn start_on_kind(
     if play.list().map_err(refused)?.iter().any(|cluster| cluster.name == *name) {
         return Err(refused(PlayError::Running { name: name.clone() }));
     }
+    let config = args.kind_config.as_ref().map(|path| {
+        std::fs::read_to_string(path).map_err(|error| {
+            CommandError::usage(format!("the kind config {} cannot be read", path.display())).because(error)
+        })
+    });
+    let config = config.transpose()?;
+    kind::planned(&cluster, config.as_deref())?;
     let assets = Assets::new(AssetsEnv::from_process());
     events.step(Step::Binaries);
     let ready = Ready::find(&cluster, &assets, events).await?;
@@ -201,7 +211,7 @@ async fn start_on_kind(
     let network = ready.network(name, true, &dir).await?;
     let here = SocketAddr::new(network.gateway(), OTLP_PORT).to_string();
     let otlp = args.otlp_endpoint.as_ref().unwrap_or(&here);
-    let started = ready.start(network, &cluster, None, Some(otlp), &dir, events).await?;
+    let started = ready.start(network, &cluster, config.as_deref(), Some(otlp), &dir, events).await?;
     let kubeconfig = started.kubeconfig().display().to_string();
     let view = json!({
         "name": name,

@@ -55,7 +55,7 @@ impl Ready {
         let (of, name) = (docker.clone(), image.name.clone());
         let tried = blocking(move || {
             let removed = prune(&of, Standing::is_abandoned);
-            (removed, Privileges::try_out(&of, &name))
+            (removed, of.ensure_image(&name).and_then(|()| Privileges::try_out(&of, &name)))
         });
         let (removed, privileges) = tried.await?;
         for name in removed? {
@@ -114,6 +114,7 @@ impl Ready {
             own_image: self.image.own,
             cgroup_v1: kind::cgroup_v1(),
         };
+        let pod_network = config.needs_pod_network();
         let config = config.complete().map_err(incomplete)?;
         let rate = cluster.tracing.sampling_rate_per_million;
         let config = KindClusterConfig {
@@ -123,6 +124,7 @@ impl Ready {
             config,
             kubernetes,
             tracing: otlp.map(|otlp| tracing_config::file(kubernetes, otlp, rate)),
+            pod_network,
             dir: files.to_owned(),
         };
         let started = network.start(&config, &forward(events)).await;
