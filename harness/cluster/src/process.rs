@@ -266,6 +266,11 @@ pub(crate) fn interrupt_with_parent(command: &mut Command) {
     before_exec(command, Before::TieToParent(Signal::INT));
 }
 
+/// As [`interrupt_with_parent`], for what does not end when it is interrupted.
+pub(crate) fn kill_with_parent(command: &mut Command) {
+    before_exec(command, Before::TieToParent(Signal::KILL));
+}
+
 /// Waits for a child until a deadline; `None` when it has not ended by then.
 pub(crate) fn wait_until(
     child: &mut std::process::Child,

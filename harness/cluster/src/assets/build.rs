@@ -161,6 +161,7 @@ impl Build<'_> {
             let last_line = last_line.to_owned();
             progress.event(Event::Building { component, version, elapsed, last_line });
         };
+        process::interrupt_with_parent(&mut command);
         process::told(&mut command, log, &report)
     }
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     assets::{Assets, catalogue::Platform, lock::Lock, path_directories},
-    process::{log_tail, told},
+    process::{self, log_tail, told},
     progress::{Event, Progress},
     version::{Version, VersionSpec},
 };
@@ -251,6 +251,7 @@ impl Build<'_> {
             let last_line = last_line.to_owned();
             self.progress.event(Event::Working { what: what.clone(), elapsed, last_line });
         };
+        process::interrupt_with_parent(&mut command);
         let status = told(&mut command, &mut lines, &report).map_err(io_error(&go))?;
         if !status.success() {
             return Err(NodeImageError::Failed { what: "go build", status, tail: log_tail(&log, TAIL), log });

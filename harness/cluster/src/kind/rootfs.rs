@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     assets::{catalogue::Platform, path_directories},
-    process::{log_tail, told},
+    process::{self, log_tail, told},
     progress::{Event, Progress},
 };
 
@@ -44,11 +44,11 @@ pub(super) fn ensure(
     let work = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(cache).map_err(io_error(cache))?;
     let log = cache.join("debootstrap.log");
     let mut lines = File::create(&log).map_err(io_error(&log))?;
-    // In a mount namespace of its own, so that what it mounts is gone when it is killed: what lies below a mount must
-    // never be deleted together with this directory.
+    // In namespaces of its own, so that what it mounts and starts is gone when it is killed: what lies below a mount
+    // must never be deleted together with this directory.
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "--propagation", "private"])
+        .args(["--mount", "--propagation=private", "--pid", "--fork", "--kill-child"])
         .arg(&debootstrap)
         .arg("--variant=minbase")
         .arg(format!("--include={}", recipe.debian.packages.join(",")))
@@ -58,6 +58,7 @@ pub(super) fn ensure(
     let report = |elapsed, last_line: &str| {
         progress.event(Event::Working { what: what.clone(), elapsed, last_line: last_line.to_owned() });
     };
+    process::kill_with_parent(&mut command);
     let status = told(&mut command, &mut lines, &report).map_err(io_error(&debootstrap))?;
     if !status.success() {
         return Err(NodeImageError::Failed { what: "debootstrap", status, tail: log_tail(&log, TAIL), log });

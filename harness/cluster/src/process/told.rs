@@ -12,7 +12,7 @@ use std::{
 /// How often is told of it while the command is silent.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Runs `command` to its end in this thread, and copies what it writes to `log`. `report` is given the time so far
+/// Runs `command` to its end in this thread, to which the caller has tied it, and copies what it writes to `log`. `report` is given the time so far
 /// and the last line: when it begins, and about twice a second.
 pub(crate) fn told(
     command: &mut Command,
@@ -20,7 +20,6 @@ pub(crate) fn told(
     report: &dyn Fn(Duration, &str),
 ) -> io::Result<ExitStatus> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    super::interrupt_with_parent(command);
     let began = Instant::now();
     report(began.elapsed(), "");
     let mut child = super::spawn(command)?;

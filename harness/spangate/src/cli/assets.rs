@@ -104,7 +104,12 @@ async fn fetch(
     let mut lines = Vec::new();
     let mut failure = None;
     for name in names {
-        match fetch_one(&assets, name, args.version.as_deref(), build, &events).await {
+        let fetched = tokio::select! {
+            fetched = fetch_one(&assets, name, args.version.as_deref(), build, &events) => fetched,
+            // What is being built ends with this process.
+            () = session.cancel.cancelled() => Err(CommandError::interrupted()),
+        };
+        match fetched {
             Ok(line) => lines.push(line),
             Err(error) => {
                 failure = Some(error);
@@ -113,7 +118,7 @@ async fn fetch(
         }
     }
     drop(events);
-    let _ = shown.await;
+    terminal::until_shown(shown, &session.cancel).await;
     for line in lines {
         print(&format!("{line}\n"))?;
     }

@@ -166,7 +166,7 @@ async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, Comman
         () = session.cancel.cancelled() => Err(CommandError::interrupted()),
     };
     drop(events);
-    let _ = shown.await;
+    terminal::until_shown(shown, &session.cancel).await;
     let (kubeconfig, view) = started?;
     match session.global.output {
         Output::Json => print_json(&view)?,

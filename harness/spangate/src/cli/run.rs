@@ -226,7 +226,7 @@ async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Repo
     let (events, shown) = terminal::show(session.global.quiet);
     let outcome = run::run(plan, options, events, session.cancel.clone()).await;
     // The view goes first, so that its bar does not mix with what follows.
-    let _ = shown.await;
+    terminal::until_shown(shown, &session.cancel).await;
     let (report, directory) = outcome?;
     if text {
         let style = summary::Style { colour: colour(), verbose: session.global.verbose > 0 };
