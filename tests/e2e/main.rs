@@ -14,6 +14,7 @@ mod falsified_collector;
 mod falsified_sampling;
 mod gate;
 mod harness;
+mod kind;
 mod prove_sampling;
 mod scenarios;
 mod templates;

@@ -29,6 +29,7 @@ use self::{
     catalogue::{Platform, Release},
     lock::Lock,
 };
+pub(crate) use self::{download::hex, env::path_directories};
 use crate::{
     progress::{Event, Progress},
     version::{ParseVersionError, Version, VersionSpec},
@@ -119,6 +120,8 @@ pub enum Component {
     Etcd,
     /// The OpenTelemetry Collector.
     Otelcol,
+    /// The command line of kind.
+    Kind,
 }
 
 /// What is looked for.
@@ -234,6 +237,21 @@ impl Assets {
                 .map_or(VersionSpec { major: 3, minor: 5, patch: None }, Version::any_patch),
         };
         Ok(Wanted { component: Component::Etcd, spec, path: cluster.binaries.etcd.clone() })
+    }
+
+    /// The kind that a scenario wants: any patch of the minor that is known to work.
+    ///
+    /// # Panics
+    ///
+    /// Never: a test reads the catalogue, which has one.
+    pub fn wanted_kind(&self, cluster: &model::Cluster) -> Wanted {
+        let version = self.catalogue.default_version(Component::Kind).expect("the catalogue has a kind");
+        Wanted { component: Component::Kind, spec: version.any_patch(), path: cluster.binaries.kind.clone() }
+    }
+
+    /// Where what is fetched and built is kept.
+    pub(crate) fn env(&self) -> &AssetsEnv {
+        &self.env
     }
 
     /// Finds a binary that is on this machine already. Fetches nothing.
@@ -445,7 +463,7 @@ impl Assets {
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 3] = [Self::KubeApiserver, Self::Etcd, Self::Otelcol];
+    pub const ALL: [Self; 4] = [Self::KubeApiserver, Self::Etcd, Self::Otelcol, Self::Kind];
 
     /// The name of its binary.
     pub const fn binary(self) -> &'static str {
@@ -453,6 +471,7 @@ impl Component {
             Self::KubeApiserver => "kube-apiserver",
             Self::Etcd => "etcd",
             Self::Otelcol => "otelcol",
+            Self::Kind => "kind",
         }
     }
 
@@ -463,6 +482,7 @@ impl Component {
             Self::Etcd => &["etcd"],
             // The distribution that is only called `otelcol` has no tail sampling.
             Self::Otelcol => &["otelcol-contrib", "otelcol"],
+            Self::Kind => &["kind"],
         }
     }
 }

@@ -73,36 +73,39 @@ impl EtcdFlags<'_> {
             format!("--quota-backend-bytes={QUOTA}"),
         ];
         if let Some((tracing, endpoint)) = self.tracing {
-            self.push_tracing(tracing, endpoint, &mut args)?;
+            let flags = tracing_flags(self.version, tracing, endpoint)?;
+            args.extend(flags.into_iter().map(|(name, value)| format!("--{name}={value}")));
         }
         Ok(args)
     }
+}
 
-    /// The flags lost their prefix `experimental-` in 3.6, and 3.7 no longer knows the old names.
-    fn push_tracing(
-        &self,
-        tracing: &EtcdTracing,
-        endpoint: &str,
-        args: &mut Vec<String>,
-    ) -> Result<(), EtcdFlagError> {
-        let version = self.version;
-        if !version.at_least(3, 5) {
-            return Err(EtcdFlagError::NoTracing { version });
-        }
-        let prefix = if version.at_least(3, 6) { "" } else { "experimental-" };
-        args.push(format!("--{prefix}enable-distributed-tracing=true"));
-        args.push(format!("--{prefix}distributed-tracing-address={endpoint}"));
-        args.push(format!("--{prefix}distributed-tracing-service-name=etcd"));
-        args.push(format!("--{prefix}distributed-tracing-instance-id=spangate"));
-        // Left out, the rate is 0: calls that arrive sampled are recorded, and no others.
-        if let Some(rate) = tracing.sampling_rate_per_million {
-            if version < Version::new(3, 5, 11) {
-                return Err(EtcdFlagError::NoSamplingRate { version });
-            }
-            args.push(format!("--{prefix}distributed-tracing-sampling-rate={}", rate.get()));
-        }
-        Ok(())
+/// The flags of etcd's tracing, which exports to `endpoint`; names without dashes.
+///
+/// They lost their prefix `experimental-` in 3.6, and 3.7 no longer knows the old names.
+pub fn tracing_flags(
+    version: Version,
+    tracing: &EtcdTracing,
+    endpoint: &str,
+) -> Result<Vec<(String, String)>, EtcdFlagError> {
+    if !version.at_least(3, 5) {
+        return Err(EtcdFlagError::NoTracing { version });
     }
+    let mut flags = vec![
+        ("enable-distributed-tracing", "true".to_owned()),
+        ("distributed-tracing-address", endpoint.to_owned()),
+        ("distributed-tracing-service-name", "etcd".to_owned()),
+        ("distributed-tracing-instance-id", "spangate".to_owned()),
+    ];
+    // Left out, the rate is 0: calls that arrive sampled are recorded, and no others.
+    if let Some(rate) = tracing.sampling_rate_per_million {
+        if version < Version::new(3, 5, 11) {
+            return Err(EtcdFlagError::NoSamplingRate { version });
+        }
+        flags.push(("distributed-tracing-sampling-rate", rate.get().to_string()));
+    }
+    let prefix = if version.at_least(3, 6) { "" } else { "experimental-" };
+    Ok(flags.into_iter().map(|(name, value)| (format!("{prefix}{name}"), value)).collect())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //! A [`LocalCollector`] may stand between the API server and whoever takes its spans.
 //!
 //! [`ControlPlane`] takes steps 3 and 4 at once, and [`Play`] keeps named control planes that outlive the
-//! command that started them.
+//! command that started them. [`kind`] has clusters of the real kind in their place.
 //!
 //! What flags and configuration files a version understands is pure code ([`apiserver_flags`],
 //! [`etcd_flags`], [`tracing_config`]). This crate knows neither load nor faults, and prints nothing: it
@@ -39,6 +39,7 @@ compile_error!("local control planes need Linux: children are tied to their pare
 pub mod apiserver_flags;
 pub mod assets;
 pub mod etcd_flags;
+pub mod kind;
 pub mod kubeconfig;
 pub mod local;
 pub mod pki;
@@ -52,13 +53,14 @@ pub mod tracing_config;
 pub mod version;
 
 pub use assets::{Asset, AssetError, Assets, AssetsEnv, Component, Found, Source, Wanted};
+pub use kind::{Docker, DockerError, KindCluster, KindError, KindNetwork, NodeImage, NodeImageError};
 pub use kubeconfig::Access;
 pub use local::{
     ApiServerConfig, CollectorConfig, ControlPlane, ControlPlaneConfig, EtcdConfig, LocalApiServer,
     LocalCollector, LocalEtcd, StartError, TracingTo,
 };
 pub use pki::{Identity, Pki, PkiError, PkiFiles};
-pub use play::{Play, PlayCluster, PlayError};
+pub use play::{Play, PlayCluster, PlayError, PlayProcess};
 pub use process::{Child, Lifetime, ProcessError};
 pub use progress::{Event, Progress};
 pub use version::{Version, VersionSpec};

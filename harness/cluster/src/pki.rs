@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
@@ -58,7 +59,7 @@ pub struct Pki {
     pub ca_pem: String,
     /// The API server's serving certificate.
     pub api_server: Identity,
-    /// The serving certificate of webhooks on 127.0.0.1.
+    /// The serving certificate of webhooks on 127.0.0.1, and where else they are reached.
     pub webhook: Identity,
     /// The client `spangate-admin` of the group `system:masters`: its trace context is followed.
     pub admin: Identity,
@@ -112,6 +113,11 @@ pub const PRIVILEGED_GROUP: &str = "system:masters";
 impl Pki {
     /// Makes all keys and certificates: ECDSA P-256, valid from yesterday (clocks differ) for a year.
     pub fn generate() -> Result<Self, PkiError> {
+        Self::generate_for(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// As [`generate`](Self::generate), with webhooks that are reached at `webhooks` too.
+    pub fn generate_for(webhooks: IpAddr) -> Result<Self, PkiError> {
         let authority = Authority::generate()?;
         let service_account = key("service account key")?;
         let serving = &[ExtendedKeyUsagePurpose::ServerAuth];
@@ -138,7 +144,7 @@ impl Pki {
                 "webhook certificate",
                 "spangate-webhook",
                 None,
-                &["127.0.0.1", "localhost"],
+                &["127.0.0.1", "localhost", &webhooks.to_string()],
                 serving,
             )?,
             admin: authority.issue("admin certificate", ADMIN, Some(PRIVILEGED_GROUP), &[], client)?,

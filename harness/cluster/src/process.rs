@@ -13,6 +13,7 @@
 
 mod log;
 mod pidfd;
+mod told;
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +31,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::log::end_of;
 pub use self::log::log_tail;
-pub(crate) use self::pidfd::PidFd;
+pub(crate) use self::{pidfd::PidFd, told::told};
 use crate::private;
 
 /// Why a process cannot be started, or is gone.
@@ -206,6 +207,15 @@ impl Child {
         Stopped { status: self.exited().await, killed: true }
     }
 
+    /// Kills the process and all that it started and that did not leave its process group.
+    pub(crate) fn kill_group(&self) {
+        let group = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(group) = group.filter(|_| self.status().is_none()) {
+            // It may have ended just now.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// Stops it no more when this handle is dropped. Of use only for a [`Lifetime::Detached`] child.
     pub fn release(mut self) {
         self.released = true;
@@ -254,6 +264,11 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<std::process::Child> {
 /// thread waits for.
 pub(crate) fn interrupt_with_parent(command: &mut Command) {
     before_exec(command, Before::TieToParent(Signal::INT));
+}
+
+/// As [`interrupt_with_parent`], for what does not end when it is interrupted.
+pub(crate) fn kill_with_parent(command: &mut Command) {
+    before_exec(command, Before::TieToParent(Signal::KILL));
 }
 
 /// Waits for a child until a deadline; `None` when it has not ended by then.

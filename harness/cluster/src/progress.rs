@@ -75,6 +75,17 @@ pub enum Event {
         /// The last line that the compiler wrote; empty at first.
         last_line: String,
     },
+    /// Something that takes long is under way. Sent when it begins and about twice a second.
+    Working {
+        /// What is done.
+        what: String,
+        /// Time since it began.
+        elapsed: Duration,
+        /// The last line that was written about it; empty at first.
+        last_line: String,
+    },
+    /// Something that the user should know.
+    Noted(String),
     /// A binary is at hand.
     Done(Found),
     /// A process is being started.
@@ -144,6 +155,11 @@ impl fmt::Display for Event {
                 write!(f, "building {component} {version}, {} s", elapsed.as_secs())?;
                 if last_line.is_empty() { Ok(()) } else { write!(f, ": {last_line}") }
             }
+            Self::Working { what, elapsed, last_line } => {
+                write!(f, "{what}, {} s", elapsed.as_secs())?;
+                if last_line.is_empty() { Ok(()) } else { write!(f, ": {last_line}") }
+            }
+            Self::Noted(text) => f.write_str(text),
             Self::Done(found) => write!(f, "{found}"),
             Self::Starting { what, version } => write!(f, "starting {what} {version}"),
             Self::Retrying { what, attempt } => {

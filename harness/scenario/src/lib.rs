@@ -10,6 +10,7 @@
 pub mod collector;
 pub mod delay;
 pub mod diagnostics;
+pub mod document;
 pub mod file;
 pub mod gate;
 pub mod model;

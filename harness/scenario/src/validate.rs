@@ -17,6 +17,7 @@ mod etcd;
 mod expect;
 mod faults;
 mod fields;
+mod kind;
 mod load;
 mod names;
 mod selector;
@@ -94,6 +95,7 @@ pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
         load::check(load, &root.key("spec.load"), &mut findings);
     }
     load::without_api_server(parts, &mut findings);
+    kind::check(parts, &mut findings);
     if let Some(expect) = parts.expect {
         expect::check(expect, parts, &root.key("spec.expect"), &mut findings);
     }

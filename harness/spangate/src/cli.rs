@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use miette::Report as Diagnosis;
+use spangate_scenario::model::Provider;
 use tokio_util::sync::CancellationToken;
 
 use crate::{error::CommandError, exit::Exit};
@@ -91,7 +92,7 @@ enum Command {
     Assets(assets::AssetsCommand),
     /// Print a generated file: a JSON Schema or the scenario reference.
     Schema(schema::SchemaArgs),
-    /// Keep a local control plane for play.
+    /// Keep control planes for play.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     /// Look at the configuration of an OpenTelemetry Collector.
@@ -107,6 +108,24 @@ enum Command {
     /// Whether a change makes things worse.
     #[command(subcommand)]
     Gate(gate::GateCommand),
+}
+
+/// Where a control plane comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProviderName {
+    /// etcd and kube-apiserver as child processes on loopback.
+    Local,
+    /// A cluster that the real kind makes in Docker.
+    Kind,
+}
+
+impl std::convert::From<ProviderName> for Provider {
+    fn from(name: ProviderName) -> Self {
+        match name {
+            ProviderName::Local => Self::Local,
+            ProviderName::Kind => Self::Kind,
+        }
+    }
 }
 
 /// What a command asks of the world.

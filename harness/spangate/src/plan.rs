@@ -12,10 +12,15 @@ use spangate_load::{Preparation, Replay, ReplayError, Schedule, synthetic::Synth
 use spangate_scenario::{
     Loaded, Scenario,
     collector::{CheckOptions, Severity},
-    model::{Expectation, Spans, Traffic},
+    model::{Expectation, Provider, Spans, Traffic},
 };
 
-use crate::{collector::Configuration, error::CommandError, run::directory::RunDirectory, text, verdict};
+use crate::{
+    collector::Configuration,
+    error::CommandError,
+    run::{directory::RunDirectory, kind},
+    text, verdict,
+};
 
 /// A scenario with every choice made.
 pub struct Plan {
@@ -35,12 +40,16 @@ pub struct Plan {
     pub synthetic: Option<Synthetic>,
     /// The Collector's configuration, if there is a Collector.
     pub collector: Option<Configuration>,
+    /// The user's own config of kind, if the scenario names one.
+    pub kind_config: Option<String>,
     /// The seed, when it is not the scenario's own.
     pub seed_override: Option<u64>,
     /// What is replayed, when it is not what the scenario names.
     pub record_override: Option<PathBuf>,
     /// What of the Collector is not as the scenario says.
     pub collector_override: CollectorOverride,
+    /// The provider, when it is not the scenario's own.
+    pub provider_override: Option<Provider>,
 }
 
 /// A Collector, or a configuration of it, in place of the scenario's; paths as the user gave them.
@@ -65,6 +74,9 @@ pub struct View {
     /// What is likely to go wrong with the Collector's configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub collector: Vec<String>,
+    /// kind's config as it would be completed, if the cluster is one of kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// The command that runs it.
     pub run: String,
 }
@@ -129,6 +141,7 @@ impl Plan {
         let collector = scenario.spec.collector.as_ref();
         let collector = collector.map(|collector| Configuration::read(collector, base)).transpose()?;
         collector.as_ref().map_or(Ok(()), |configuration| configuration.suits(&scenario))?;
+        let kind_config = read_kind_config(&scenario, base)?;
         let synthetic = load.traces.as_ref().map(|traffic| {
             // The seed of the traffic tells several of them apart, that of the scenario several runs.
             let seed = scenario.spec.seed.wrapping_add(traffic.seed);
@@ -150,9 +163,11 @@ impl Plan {
             preparation,
             synthetic,
             collector,
+            kind_config,
             seed_override: seed,
             record_override: None,
             collector_override: CollectorOverride::default(),
+            provider_override: None,
         })
     }
 
@@ -181,6 +196,11 @@ impl Plan {
         }
     }
 
+    /// Whether the API server is one of a kind cluster.
+    pub fn on_kind(&self) -> bool {
+        self.scenario.spec.cluster.provider == Provider::Kind && self.synthetic.is_none()
+    }
+
     /// The programs that the scenario wants, in the order in which they are looked for.
     pub fn wanted(&self, assets: &Assets) -> Result<Vec<Wanted>, CommandError> {
         let cluster = &self.scenario.spec.cluster;
@@ -194,6 +214,9 @@ impl Plan {
             })
         });
         let collector = collector.transpose()?;
+        if self.on_kind() {
+            return Ok([assets.wanted_kind(cluster)].into_iter().chain(collector).collect());
+        }
         let api_server = assets.wanted_kube_apiserver(cluster).map_err(wrong)?;
         let kubernetes = assets
             .catalogue()
@@ -221,6 +244,9 @@ impl Plan {
         ];
         let options = options.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
         let mut command = format!("spangate run {} --seed {}", word(&self.path), self.scenario.spec.seed);
+        if let Some(provider) = self.provider_override {
+            command = format!("{command} --provider {provider}");
+        }
         for (name, path) in options {
             command = format!("{command} --{name} {}", word(path));
         }
@@ -239,6 +265,12 @@ impl Plan {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 command = format!("{command} --{option} {}", word(&path));
             }
+        }
+        if let Some(provider) = self.provider_override {
+            command = format!("{command} --provider {provider}");
+        }
+        if self.kind_config.is_some() {
+            command = format!("{command} --kind-config \"$here/{}\"", RunDirectory::KIND);
         }
         if let Some(collector) = &self.scenario.spec.collector {
             if let Some(binary) = &collector.binary {
@@ -279,8 +311,15 @@ impl Plan {
                 .iter()
                 .flat_map(|it| it.remarks(&self.check_options(), Severity::Warning))
                 .collect(),
+            // That it can be completed was seen when the plan was made.
+            kind: self.on_kind().then(|| self.kind_plan().ok()).flatten(),
             run: self.repeat(),
         }
+    }
+
+    /// kind's config as it would be completed.
+    fn kind_plan(&self) -> Result<String, CommandError> {
+        kind::planned(&self.scenario.spec.cluster, self.kind_config.as_deref())
     }
 
     /// The load in figures.
@@ -307,6 +346,23 @@ impl Plan {
             fingerprint: format!("{:016x}", self.schedule.fingerprint()),
         }
     }
+}
+
+/// Reads the config of kind that a scenario names, and sees whether it can be completed.
+fn read_kind_config(scenario: &Scenario, base: &Path) -> Result<Option<String>, CommandError> {
+    let cluster = &scenario.spec.cluster;
+    if cluster.provider != Provider::Kind {
+        return Ok(None);
+    }
+    let config = cluster.kind.config_file.as_ref().map(|file| {
+        let path = base.join(file);
+        std::fs::read_to_string(&path).map_err(|error| {
+            CommandError::usage(format!("the kind config {} cannot be read", path.display())).because(error)
+        })
+    });
+    let config = config.transpose()?;
+    kind::planned(cluster, config.as_deref())?;
+    Ok(config)
 }
 
 /// Reads what a scenario replays, if it does; `path` is its file.
@@ -363,7 +419,9 @@ impl fmt::Display for View {
         for component in &self.components {
             writeln!(f, "#   {} {}: {}", component.name, component.wanted, component.found)?;
         }
-        writeln!(f, "#   OTLP sink: any free loopback port")?;
+        let place =
+            if self.kind.is_some() { "at the gateway of the cluster's network" } else { "on loopback" };
+        writeln!(f, "#   OTLP sink: any free port {place}")?;
         let load = &self.load;
         writeln!(f, "# what would be sent")?;
         let what = if self.scenario.spec.load.traces.is_some() {
@@ -377,7 +435,11 @@ impl fmt::Display for View {
             writeln!(f, "#   mix[{entry}]: {n} ({})", text::percent(share))?;
         }
         writeln!(f, "# run it with: {}", self.run)?;
-        f.write_str(&self.scenario.to_yaml())
+        f.write_str(&self.scenario.to_yaml())?;
+        if let Some(kind) = &self.kind {
+            write!(f, "---\n# what kind would be given\n{kind}")?;
+        }
+        Ok(())
     }
 }
 

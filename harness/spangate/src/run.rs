@@ -30,9 +30,11 @@ mod decided;
 pub mod directory;
 pub(crate) mod drain;
 pub(crate) mod environment;
+pub(crate) mod kind;
 mod ledgers;
 mod priority;
 mod recorder;
+mod servers;
 mod settle;
 mod stalls;
 pub(crate) mod telling;
@@ -75,6 +77,9 @@ async fn run_in(
     directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(unusable_directory)?;
     if let Some(configuration) = &plan.collector {
         directory.write(RunDirectory::COLLECTOR, &configuration.text).map_err(unusable_directory)?;
+    }
+    if let Some(config) = &plan.kind_config {
+        directory.write(RunDirectory::KIND, config).map_err(unusable_directory)?;
     }
     if let Some(replay) = &plan.replay {
         directory.copy(RunDirectory::RECORD, replay.path()).map_err(unusable_directory)?;

@@ -4,8 +4,10 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -254,6 +256,43 @@ fn a_control_plane_that_cannot_be_had_is_exit_code_3() {
     let output = output(&mut command);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     assert!(text(&output).contains("kube-apiserver"), "{}", text(&output));
+}
+
+/// Scenario: a kind cluster is asked for where no docker is on PATH, and where its engine does not answer.
+/// Guarantees: exit code 3, and what to do about it, in a run as well as for a cluster for play.
+#[test]
+fn no_docker_is_exit_code_3_and_says_what_to_do() {
+    let (dir, path) = with_scenario(SMOKE);
+    let docker = dir.path().join("docker");
+    for (script, wanted) in
+        [(None, "docker is not on PATH: install Docker"), (Some("exit 1"), "systemctl start")]
+    {
+        if let Some(script) = script {
+            fs::write(&docker, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let run = [OsStr::new("run"), "--out".as_ref(), dir.path().as_os_str(), path.as_os_str()];
+        for args in [&run[..], &["cluster".as_ref(), "up".as_ref()]] {
+            let mut command = spangate();
+            command.env("PATH", dir.path()).env("XDG_STATE_HOME", dir.path());
+            let output = output(command.args(args).args(["--provider", "kind"]));
+            assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+            let said = text(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(said.contains(wanted), "{said}");
+        }
+    }
+}
+
+/// Scenario: a scenario with an etcd fault is to run on kind.
+/// Guarantees: it is refused before anything is started, with the place of the fault.
+#[test]
+fn what_kind_cannot_do_is_refused_before_the_run() {
+    let quickstart = root().join("scenarios/quickstart.yaml");
+    for command in ["run", "plan"] {
+        let output = output(spangate().args([command, "--provider", "kind"]).arg(&quickstart));
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains("spec.faults[1].etcd: etcd faults"), "{}", text(&output));
+    }
 }
 
 /// Scenario: kube-apiserver is a program that ends at once, then a file is no scenario; JSON is asked for.

@@ -3,12 +3,9 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, ExitStatus},
 };
 
 use super::{
@@ -69,8 +66,6 @@ pub(super) const TEMPORARY: &str = ".build-";
 
 /// How many lines of the log an error shows.
 const TAIL: usize = 20;
-/// How often progress is reported while the compiler is silent.
-const TICK: Duration = Duration::from_millis(500);
 
 /// What to build.
 pub(super) struct Build<'a> {
@@ -160,47 +155,13 @@ impl Build<'_> {
         command
             .current_dir(work)
             // A workspace file above the cache must not change what is built.
-            .env("GOWORK", "off")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        process::interrupt_with_parent(&mut command);
+            .env("GOWORK", "off");
         let Release { component, version, .. } = *self.release;
-        let began = Instant::now();
-        let report = |last_line: &str| {
+        let report = |elapsed, last_line: &str| {
             let last_line = last_line.to_owned();
-            progress.event(Event::Building { component, version, elapsed: began.elapsed(), last_line });
+            progress.event(Event::Building { component, version, elapsed, last_line });
         };
-        report("");
-        let mut log = log.try_clone()?;
-        let mut child = command.spawn()?;
-        let stderr = BufReader::new(child.stderr.take().expect("the error output was piped"));
-        let (sender, lines) = mpsc::channel();
-        let reader = thread::spawn(move || -> io::Result<()> {
-            for line in stderr.split(b'\n') {
-                let mut line = line?;
-                line.push(b'\n');
-                log.write_all(&line)?;
-                // The receiver hears until the pipe is closed.
-                let _ = sender.send(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-            log.sync_all()
-        });
-        let (mut last_line, mut reported) = (String::new(), Instant::now());
-        loop {
-            match lines.recv_timeout(TICK) {
-                Ok(line) => last_line = line,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if reported.elapsed() >= TICK {
-                reported = Instant::now();
-                report(&last_line);
-            }
-        }
-        let copied = reader.join().expect("copying lines does not panic");
-        let status = child.wait()?;
-        copied?;
-        Ok(status)
+        process::interrupt_with_parent(&mut command);
+        process::told(&mut command, log, &report)
     }
 }

@@ -113,6 +113,7 @@ pub struct Platform {
     pub arch: &'static str,
 }
 
+/// The files of a pinned module, compiled in.
 macro_rules! module {
     ($name:literal $(, $more:literal)*) => {
         Module {
@@ -141,6 +142,7 @@ impl Catalogue {
             module!("kube-apiserver-1.37.2"),
             module!("etcd-3.7.3"),
             module!("otelcol-0.161.0", "manifest.yaml"),
+            module!("kind-0.33.0"),
         ];
         Self::parse(include_str!("../../../../fixtures/assets.toml"), modules)
             .expect("a test reads the catalogue that is compiled in")
@@ -305,7 +307,7 @@ mod tests {
             let file = |name| &module.files.iter().find(|(file, _)| file == name).unwrap().1;
             let package = match release.component {
                 Component::KubeApiserver => "k8s.io/kubernetes",
-                Component::Etcd => &recipe.package,
+                Component::Etcd | Component::Kind => &recipe.package,
                 // The package is our own; this one gives the version.
                 Component::Otelcol => "go.opentelemetry.io/collector/otelcol",
             };

@@ -61,7 +61,7 @@ impl AssetsEnv {
 }
 
 /// The directories of a `PATH`, without the empty ones that mean the working directory.
-pub(super) fn path_directories(path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn path_directories(path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
     env::split_paths(path.unwrap_or_default()).filter(|dir| !dir.as_os_str().is_empty())
 }
 

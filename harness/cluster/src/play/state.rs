@@ -87,6 +87,12 @@ impl PlayProcess {
         Ok(Self { name: child.name().to_owned(), pid: child.pid(), start_time, boot: boot()? })
     }
 
+    /// This process.
+    pub fn this() -> io::Result<Self> {
+        let pid = std::process::id();
+        Ok(Self { name: "spangate".to_owned(), pid, start_time: start_time(pid)?, boot: boot()? })
+    }
+
     /// Whether this very process still runs.
     pub fn is_running(&self) -> bool {
         boot().is_ok_and(|boot| boot == self.boot)

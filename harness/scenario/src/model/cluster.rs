@@ -1,6 +1,6 @@
 //! The control plane under test.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ pub struct Cluster {
     pub kubernetes: String,
     /// Binaries to use in place of those that would be looked up.
     pub binaries: Binaries,
+    /// What only a kind cluster has.
+    pub kind: Kind,
     /// What the API server traces, and how it exports.
     pub tracing: Tracing,
     /// The API server's own settings.
@@ -32,6 +34,22 @@ pub enum Provider {
     /// etcd and kube-apiserver as child processes on loopback.
     #[default]
     Local,
+    /// A cluster of its own that the real kind makes in Docker: kubeadm, static pods, a kubelet.
+    Kind,
+}
+
+/// What only a kind cluster has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Kind {
+    /// kind's own configuration of the cluster (`kind: Cluster`), relative to the scenario's file; it is completed with
+    /// all that tracing needs. By default one node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_file: Option<PathBuf>,
+    /// Image of the nodes, such as `kindest/node:v1.37.0`; Docker pulls it if need be. By default one is built on this
+    /// machine, from Debian packages and Go modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// Explicit paths of binaries.
@@ -44,6 +62,9 @@ pub struct Binaries {
     /// Path of `etcd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etcd: Option<PathBuf>,
+    /// Path of `kind`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<PathBuf>,
 }
 
 /// The API server's tracing.
@@ -121,10 +142,32 @@ impl Default for Cluster {
             provider: Provider::default(),
             kubernetes: Self::DEFAULT_KUBERNETES.to_owned(),
             binaries: Binaries::default(),
+            kind: Kind::default(),
             tracing: Tracing::default(),
             api_server: ApiServer::default(),
             etcd: Etcd::default(),
         }
+    }
+}
+
+// === impl Provider ===
+
+impl Provider {
+    /// Every provider.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Kind];
+
+    /// What scenarios call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Kind => "kind",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -64,6 +64,28 @@ fn settings_of_the_api_server() {
     );
 }
 
+/// Scenario: a kind cluster is asked for what it cannot have yet, or what its image decides.
+/// Guarantees: each is refused at its place; the same is fine on local processes.
+#[test]
+fn what_kind_cannot_do() {
+    let on_kind = |yaml: &str| format!("spec:\n  cluster: {{provider: kind{yaml}}}");
+    let image = "on kind the binaries are those of the node image";
+    replaced("spec:", &on_kind(", binaries: {etcd: <</e>>}"), &[image]);
+    replaced("spec:", &on_kind(", binaries: {kubeApiserver: <</k>>}"), &[image]);
+    replaced("spec:", &on_kind(", etcd: {version: <<\"3.6\">>}"), &[image]);
+    replaced("spec:", &on_kind(", kind: {image: <<\"\">>}"), &["must not be empty"]);
+    replaced("spec:", &on_kind(", kind: {configFile: <<\"\">>}"), &["must not be empty"]);
+    let message =
+        "a Collector is not possible on kind yet: it listens on loopback only, which no node reaches";
+    replaced("spec:", &format!("{}\n  collector: <<{{config: \"a: b\"}}>>", on_kind("")), &[message]);
+    let fault = "    - etcd: {name: a, rpc: KV/Txn, delay: {fixed: 5ms}}";
+    let local = with_faults(fault);
+    assert!(parse("local", &local).is_ok());
+    let problems = problems(&local.replace("spec:", &on_kind("")));
+    let advice: Vec<_> = problems.problems().iter().map(spangate_scenario::Problem::advice).collect();
+    assert_eq!(advice, [Some("take the provider `local`, or leave the fault out")]);
+}
+
 #[test]
 fn names_of_faults() {
     assert_problems(

@@ -5,9 +5,15 @@ use std::fmt::Write;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use spangate_cluster::{Assets, AssetsEnv, Component, Wanted};
+use spangate_scenario::model::Cluster;
 
 use super::{Output, Session, print, print_json, terminal};
-use crate::{error::CommandError, event::Step, exit::Exit, run::environment};
+use crate::{
+    error::CommandError,
+    event::{Events, Step},
+    exit::Exit,
+    run::environment,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AssetsCommand {
@@ -21,11 +27,11 @@ pub(super) enum AssetsCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct FetchArgs {
-    /// Which; by default both.
+    /// Which; by default those that a local control plane and a Collector need.
     #[arg(value_enum, value_name = "COMPONENT")]
     components: Vec<Name>,
     /// Version of the component, such as 1.37 or 1.37.2; by default the newest known one.
-    #[arg(long, value_name = "VERSION", requires = "components")]
+    #[arg(long, visible_alias = "kubernetes", value_name = "VERSION", requires = "components")]
     version: Option<String>,
 }
 
@@ -34,6 +40,9 @@ enum Name {
     KubeApiserver,
     Etcd,
     Otelcol,
+    Kind,
+    /// The image of the nodes of kind clusters; its version is that of Kubernetes.
+    NodeImage,
 }
 
 pub(super) async fn run(command: AssetsCommand, session: &Session) -> Result<Exit, CommandError> {
@@ -92,23 +101,16 @@ async fn fetch(
     let names = if args.components.is_empty() { all.to_vec() } else { args.components };
     let (events, shown) = terminal::show(session.global.quiet);
     events.step(Step::Binaries);
-    let mut found = Vec::new();
+    let mut lines = Vec::new();
     let mut failure = None;
     for name in names {
-        let component = match name {
-            Name::KubeApiserver => Component::KubeApiserver,
-            Name::Etcd => Component::Etcd,
-            Name::Otelcol => Component::Otelcol,
+        let fetched = tokio::select! {
+            fetched = fetch_one(&assets, name, args.version.as_deref(), build, &events) => fetched,
+            // What is being built ends with this process.
+            () = session.cancel.cancelled() => Err(CommandError::interrupted()),
         };
-        match environment::fetch(
-            &assets,
-            wanted(&assets, component, args.version.as_deref())?,
-            build,
-            &events,
-        )
-        .await
-        {
-            Ok(one) => found.push(one),
+        match fetched {
+            Ok(line) => lines.push(line),
             Err(error) => {
                 failure = Some(error);
                 break;
@@ -116,11 +118,38 @@ async fn fetch(
         }
     }
     drop(events);
-    let _ = shown.await;
-    for one in found {
-        print(&format!("{one}\n"))?;
+    terminal::until_shown(shown, &session.cancel).await;
+    for line in lines {
+        print(&format!("{line}\n"))?;
     }
     failure.map_or(Ok(Exit::Pass), Err)
+}
+
+/// Fetches one, and says where it is.
+async fn fetch_one(
+    assets: &Assets,
+    name: Name,
+    version: Option<&str>,
+    build: bool,
+    events: &Events,
+) -> Result<String, CommandError> {
+    let component = match name {
+        Name::KubeApiserver => Component::KubeApiserver,
+        Name::Etcd => Component::Etcd,
+        Name::Otelcol => Component::Otelcol,
+        Name::Kind => Component::Kind,
+        Name::NodeImage => return node_image(assets, version, events).await,
+    };
+    let wanted = wanted(assets, component, version)?;
+    environment::fetch(assets, wanted, build, events).await.map(|found| found.to_string())
+}
+
+async fn node_image(assets: &Assets, version: Option<&str>, events: &Events) -> Result<String, CommandError> {
+    let spec = version.unwrap_or(Cluster::DEFAULT_KUBERNETES).parse();
+    let spec = spec.map_err(|error| CommandError::usage(format!("{error}")))?;
+    let docker = crate::run::kind::docker()?;
+    let (image, built) = crate::run::kind::node_image(&docker, assets, spec, events).await?;
+    Ok(format!("node image {image} ({})", if built { "built" } else { "at hand" }))
 }
 
 fn wanted(assets: &Assets, component: Component, version: Option<&str>) -> Result<Wanted, CommandError> {

@@ -1,23 +1,27 @@
-//! `spangate cluster`: a local control plane for play, which stays up after the command.
+//! `spangate cluster`: a control plane for play, which stays up after the command.
 
-use std::fmt::Write;
+use std::{fmt::Write, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 use spangate_cluster::{
     Assets, AssetsEnv, Component, ControlPlaneConfig, Lifetime, Play, PlayCluster, PlayError, Wanted,
+    kind::Standing,
 };
 use spangate_scenario::{
-    model::{Cluster, Tracing},
+    model::{Cluster, Kind, Tracing},
     units::PerMillion,
 };
 
-use super::{Output, Session, print, print_json, terminal};
+use super::{Output, ProviderName, Session, print, print_json, terminal};
 use crate::{
     error::CommandError,
     event::{Event, Events, Step},
     exit::Exit,
-    run::environment,
+    run::{
+        environment,
+        kind::{self, Ready, blocking},
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +32,15 @@ pub(super) enum ClusterCommand {
     Down(NameArgs),
     /// Show the control planes that are up.
     List,
+    /// Remove what killed runs left in Docker: clusters and networks, of ours only.
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// Also those that were to stay up.
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -41,17 +54,29 @@ pub(super) struct NameArgs {
 pub(super) struct UpArgs {
     #[command(flatten)]
     name: NameArgs,
+    /// Where it comes from.
+    #[arg(long, value_enum, default_value = "local", value_name = "PROVIDER")]
+    provider: ProviderName,
+    /// Image of the node, in place of one that is built; for kind.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// Config of kind to complete; for kind.
+    #[arg(long, value_name = "PATH")]
+    kind_config: Option<PathBuf>,
     /// Kubernetes version, such as 1.37 or 1.37.2.
     #[arg(long, value_name = "VERSION", default_value = Cluster::DEFAULT_KUBERNETES)]
     kubernetes: String,
-    /// OTLP/gRPC receiver for traces, without TLS.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4317", value_parser = endpoint)]
-    otlp_endpoint: String,
+    /// OTLP/gRPC receiver for traces, without TLS; by default port 4317 of this machine, as the API server reaches it.
+    #[arg(long, value_name = "HOST:PORT", value_parser = endpoint)]
+    otlp_endpoint: Option<String>,
     /// Traces per million that the API server starts on its own; unset, only sampled requests of privileged
     /// callers are traced.
     #[arg(long, value_name = "N", value_parser = per_million)]
     sampling_rate_per_million: Option<PerMillion>,
 }
+
+/// Where OTLP/gRPC is received unless something else is said (OpenTelemetry Protocol 1.5, "OTLP/gRPC default port").
+const OTLP_PORT: u16 = 4317;
 
 fn per_million(text: &str) -> Result<PerMillion, String> {
     text.parse().ok().and_then(PerMillion::new).ok_or_else(|| "expected 0 to 1000000".to_owned())
@@ -71,16 +96,17 @@ pub(super) async fn run(command: ClusterCommand, session: &Session) -> Result<Ex
         ClusterCommand::Up(args) => up(&play, args, session).await,
         ClusterCommand::Down(args) => {
             let name = args.name.clone();
-            let stopped = tokio::task::spawn_blocking(move || play.down(&args.name)).await;
-            stopped
-                .map_err(|panic| CommandError::bug("ending the control plane broke off").because(panic))?
-                .map_err(refused)?;
+            blocking(move || down(&play, &args.name)).await??;
             if !session.global.quiet {
                 print(&format!("{name} is down\n"))?;
             }
             Ok(Exit::Pass)
         }
-        ClusterCommand::List => list(&play.list().map_err(refused)?, session),
+        ClusterCommand::List => {
+            let on_kind = blocking(on_kind).await?;
+            list(&play.list().map_err(refused)?, &on_kind, session)
+        }
+        ClusterCommand::Prune(args) => prune(args, session).await,
     }
 }
 
@@ -91,28 +117,116 @@ fn refused(error: PlayError) -> CommandError {
     }
 }
 
-async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, CommandError> {
-    let (events, shown) = terminal::show(session.global.quiet);
-    let started = tokio::select! {
-        started = start(play, &args, &events) => started,
-        () = session.cancel.cancelled() => Err(CommandError::interrupted()),
-    };
-    drop(events);
-    let _ = shown.await;
-    let cluster = started?;
+/// The clusters in Docker that stay until they are taken down, by the names that users know; none without Docker.
+fn on_kind() -> Vec<(String, Standing)> {
+    let standing = kind::docker().ok().and_then(|docker| Standing::list(&docker).ok());
+    let kept = standing.into_iter().flatten().filter(Standing::is_kept);
+    kept.map(|standing| (standing.name.trim_start_matches("spangate-").to_owned(), standing)).collect()
+}
+
+fn down(play: &Play, name: &str) -> Result<(), CommandError> {
+    let is = |(known, _): &(String, Standing)| known == name;
+    let local = play.list().map_err(refused)?.iter().any(|cluster| cluster.name == name);
+    if !local && let Some((_, standing)) = on_kind().into_iter().find(is) {
+        let removed = standing.remove(&kind::docker()?);
+        return removed.map_err(|error| CommandError::environment("the cluster stays").because(error));
+    }
+    play.down(name).map_err(refused)
+}
+
+async fn prune(args: PruneArgs, session: &Session) -> Result<Exit, CommandError> {
+    let docker = kind::docker()?;
+    let unwanted = move |standing: &Standing| standing.is_abandoned() || (args.all && standing.is_kept());
+    let removed = blocking(move || kind::prune(&docker, unwanted)).await??;
     match session.global.output {
-        Output::Json => print_json(&view(&cluster))?,
-        Output::Text => print(&format!("export KUBECONFIG={}\n", kubeconfig(&cluster)))?,
+        Output::Json => print_json(&removed)?,
+        Output::Text if removed.is_empty() => print("nothing to remove\n")?,
+        Output::Text => removed.iter().try_for_each(|name| print(&format!("removed {name}\n")))?,
     }
     Ok(Exit::Pass)
 }
 
-async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluster, CommandError> {
-    let cluster = Cluster {
+async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, CommandError> {
+    let (events, shown) = terminal::show(session.global.quiet);
+    let starting = async {
+        let name = &args.name.name;
+        if blocking(on_kind).await?.iter().any(|(known, _)| known == name) {
+            return Err(refused(PlayError::Running { name: name.clone() }));
+        }
+        match args.provider {
+            ProviderName::Local => start(play, &args, &events).await.map(|cluster| {
+                let kubeconfig = kubeconfig(&cluster);
+                (kubeconfig, view(&cluster))
+            }),
+            ProviderName::Kind => start_on_kind(play, &args, &events).await,
+        }
+    };
+    let started = tokio::select! {
+        started = starting => started,
+        () = session.cancel.cancelled() => Err(CommandError::interrupted()),
+    };
+    drop(events);
+    terminal::until_shown(shown, &session.cancel).await;
+    let (kubeconfig, view) = started?;
+    match session.global.output {
+        Output::Json => print_json(&view)?,
+        Output::Text => print(&format!("export KUBECONFIG={kubeconfig}\n"))?,
+    }
+    Ok(Exit::Pass)
+}
+
+/// What of the model the arguments say.
+fn model(args: &UpArgs) -> Cluster {
+    Cluster {
+        provider: args.provider.into(),
         kubernetes: args.kubernetes.clone(),
+        kind: Kind { image: args.image.clone(), ..Kind::default() },
         tracing: Tracing { sampling_rate_per_million: args.sampling_rate_per_million, ..Tracing::default() },
         ..Cluster::default()
-    };
+    }
+}
+
+/// Starts a kind cluster that stays up; gives its kubeconfig, and what there is to say of it.
+async fn start_on_kind(
+    play: &Play,
+    args: &UpArgs,
+    events: &Events,
+) -> Result<(String, serde_json::Value), CommandError> {
+    let (name, cluster) = (&args.name.name, model(args));
+    let dir = play.dir(name).map_err(refused)?;
+    if play.list().map_err(refused)?.iter().any(|cluster| cluster.name == *name) {
+        return Err(refused(PlayError::Running { name: name.clone() }));
+    }
+    let config = args.kind_config.as_ref().map(|path| {
+        std::fs::read_to_string(path).map_err(|error| {
+            CommandError::usage(format!("the kind config {} cannot be read", path.display())).because(error)
+        })
+    });
+    let config = config.transpose()?;
+    kind::planned(&cluster, config.as_deref())?;
+    let assets = Assets::new(AssetsEnv::from_process());
+    events.step(Step::Binaries);
+    let ready = Ready::find(&cluster, &assets, events).await?;
+    events.step(Step::KindCluster);
+    let network = ready.network(name, true, &dir).await?;
+    let here = SocketAddr::new(network.gateway(), OTLP_PORT).to_string();
+    let otlp = args.otlp_endpoint.as_ref().unwrap_or(&here);
+    let started = ready.start(network, &cluster, config.as_deref(), Some(otlp), &dir, events).await?;
+    let kubeconfig = started.kubeconfig().display().to_string();
+    let view = json!({
+        "name": name,
+        "provider": "kind",
+        "running": true,
+        "directory": dir,
+        "kubeconfig": kubeconfig,
+        "otlp": otlp,
+    });
+    started.release();
+    Ok((kubeconfig, view))
+}
+
+async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluster, CommandError> {
+    let cluster = model(args);
     let dir = play.dir(&args.name.name).map_err(refused)?;
     let assets = Assets::new(AssetsEnv::from_process());
     let wrong = |error| CommandError::usage(format!("{error}"));
@@ -128,7 +242,7 @@ async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluste
         etcd,
         dir,
         cluster,
-        otlp: Some(args.otlp_endpoint.clone()),
+        otlp: Some(args.otlp_endpoint.clone().unwrap_or_else(|| format!("127.0.0.1:{OTLP_PORT}"))),
         lifetime: Lifetime::Detached,
     };
     let to = events.clone();
@@ -136,19 +250,44 @@ async fn start(play: &Play, args: &UpArgs, events: &Events) -> Result<PlayCluste
     play.up(&args.name.name, &config, &progress).await.map_err(refused)
 }
 
-fn list(clusters: &[PlayCluster], session: &Session) -> Result<Exit, CommandError> {
+fn list(
+    clusters: &[PlayCluster],
+    on_kind: &[(String, Standing)],
+    session: &Session,
+) -> Result<Exit, CommandError> {
     if session.global.output == Output::Json {
-        return print_json(&clusters.iter().map(view).collect::<Vec<_>>()).map(|()| Exit::Pass);
+        let all = clusters.iter().map(view).chain(on_kind.iter().map(kind_view));
+        return print_json(&all.collect::<Vec<_>>()).map(|()| Exit::Pass);
     }
     let mut out = String::new();
+    let mut line = |name: &str, provider, running, kubeconfig: &str| {
+        let running = if running { "running" } else { "not running" };
+        let _ = writeln!(out, "{name:16} {provider:6} {running:12} KUBECONFIG={kubeconfig}");
+    };
     for cluster in clusters {
-        let running = if cluster.running { "running" } else { "not running" };
-        let _ = writeln!(out, "{:16} {running:12} KUBECONFIG={}", cluster.name, kubeconfig(cluster));
+        line(&cluster.name, "local", cluster.running, &kubeconfig(cluster));
     }
-    if clusters.is_empty() {
+    for (name, standing) in on_kind {
+        line(name, "kind", standing.running, &kind_kubeconfig(standing).display().to_string());
+    }
+    if out.is_empty() {
         out.push_str("no control plane is up; start one with `spangate cluster up`\n");
     }
     print(&out).map(|()| Exit::Pass)
+}
+
+fn kind_kubeconfig(standing: &Standing) -> PathBuf {
+    standing.owner.as_ref().map(|owner| owner.directory.join("kubeconfig")).unwrap_or_default()
+}
+
+fn kind_view((name, standing): &(String, Standing)) -> serde_json::Value {
+    json!({
+        "name": name,
+        "provider": "kind",
+        "running": standing.running,
+        "directory": standing.owner.as_ref().map(|owner| &owner.directory),
+        "kubeconfig": kind_kubeconfig(standing),
+    })
 }
 
 fn kubeconfig(cluster: &PlayCluster) -> String {
@@ -162,6 +301,7 @@ fn kubeconfig(cluster: &PlayCluster) -> String {
 fn view(cluster: &PlayCluster) -> serde_json::Value {
     json!({
         "name": cluster.name,
+        "provider": "local",
         "running": cluster.running,
         "directory": cluster.dir,
         "state": cluster.state,

@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Output, Session, print, print_json, run::read_scenario, warn};
+use super::{
+    Output, ProviderName, Session, print, print_json,
+    run::{provided, read_scenario},
+    warn,
+};
 use crate::{error::CommandError, exit::Exit, plan::Plan};
 
 #[derive(Debug, Args)]
@@ -15,10 +19,15 @@ pub(super) struct PlanArgs {
     /// Seed of every random choice, in place of the scenario's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Where the control plane comes from, in place of the scenario's choice.
+    #[arg(long, value_enum, value_name = "PROVIDER")]
+    provider: Option<ProviderName>,
 }
 
 pub(super) fn run(args: &PlanArgs, session: &Session) -> Result<Exit, CommandError> {
-    let plan = Plan::new(read_scenario(&args.file)?, args.seed)?;
+    let loaded = provided(read_scenario(&args.file)?, args.provider)?;
+    let mut plan = Plan::new(loaded, args.seed)?;
+    plan.provider_override = args.provider.map(Into::into);
     warn(&plan.warnings(), session);
     match session.global.output {
         Output::Json => print_json(&plan.view())?,

@@ -9,7 +9,7 @@ use clap::Args;
 use spangate_load::Summary;
 use spangate_scenario::Loaded;
 
-use super::{Output, Session, colour, print, print_json, terminal, warn};
+use super::{Output, ProviderName, Session, colour, print, print_json, terminal, warn};
 use crate::{
     error::CommandError,
     exit::Exit,
@@ -37,6 +37,12 @@ pub(super) struct RunArgs {
     /// Record to replay, in place of the scenario's; of the same kind.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
+    /// Where the control plane comes from, in place of the scenario's choice.
+    #[arg(long, value_enum, value_name = "PROVIDER")]
+    provider: Option<ProviderName>,
+    /// Config of kind to complete, in place of the scenario's.
+    #[arg(long, value_name = "PATH")]
+    kind_config: Option<PathBuf>,
     /// kube-apiserver to start, in place of the one that would be looked up.
     #[arg(long, value_name = "PATH")]
     kube_apiserver: Option<PathBuf>,
@@ -60,6 +66,35 @@ pub(super) fn read_scenario(path: &Path) -> Result<Loaded, CommandError> {
         let _ = writeln!(std::io::stderr(), "{:?}", miette::Report::new(error));
         CommandError::usage(format!("{} is not a valid scenario", path.display()))
     })
+}
+
+/// The scenario with another provider, if there is one.
+pub(super) fn provided(mut loaded: Loaded, provider: Option<ProviderName>) -> Result<Loaded, CommandError> {
+    let Some(provider) = provider else { return Ok(loaded) };
+    loaded.scenario.spec.cluster.provider = provider.into();
+    let findings = spangate_scenario::validate(&loaded.scenario);
+    if findings.is_empty() {
+        return Ok(loaded);
+    }
+    let lines = findings.iter().map(|finding| {
+        let help = finding.help.as_ref().map(|help| format!(" ({help})"));
+        format!("{}: {}{}", finding.path, finding.message, help.unwrap_or_default())
+    });
+    let provider = loaded.scenario.spec.cluster.provider;
+    let message = format!("{} cannot run on the provider {provider}", loaded.path.display());
+    Err(CommandError::usage(message).help(lines.collect::<Vec<_>>().join("\n")))
+}
+
+/// The scenario with another config of kind, if there is one.
+fn with_kind_config(mut loaded: Loaded, config: Option<&Path>) -> Result<Loaded, CommandError> {
+    if let Some(config) = config {
+        // Here a relative path is one from where the user is.
+        let path = std::path::absolute(config).map_err(|error| {
+            CommandError::usage(format!("{} is no path", config.display())).because(error)
+        })?;
+        loaded.scenario.spec.cluster.kind.config_file = Some(path);
+    }
+    Ok(loaded)
 }
 
 /// The scenario with another Collector or configuration of it, if there is one.
@@ -105,6 +140,8 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
     let mut outcome = Outcome { exit: Exit::Pass, entries: Vec::new() };
     for file in &args.files {
         let loaded = read_scenario(file)
+            .and_then(|loaded| provided(loaded, args.provider))
+            .and_then(|loaded| with_kind_config(loaded, args.kind_config.as_deref()))
             .and_then(|loaded| replaying(loaded, args.record.as_deref()))
             .and_then(|loaded| collecting(loaded, &args));
         match loaded.and_then(|loaded| Plan::new(loaded, args.seed)) {
@@ -112,6 +149,7 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
                 plan.record_override.clone_from(&args.record);
                 plan.collector_override =
                     CollectorOverride { binary: args.otelcol.clone(), config: args.collector_config.clone() };
+                plan.provider_override = args.provider.map(Into::into);
                 let binaries = &mut plan.scenario.spec.cluster.binaries;
                 binaries.kube_apiserver = args.kube_apiserver.clone().or(binaries.kube_apiserver.take());
                 binaries.etcd = args.etcd.clone().or(binaries.etcd.take());
@@ -190,7 +228,7 @@ async fn one(plan: Plan, options: &RunOptions, session: &Session) -> Result<Repo
     let (events, shown) = terminal::show(session.global.quiet);
     let outcome = run::run(plan, options, events, session.cancel.clone()).await;
     // The view goes first, so that its bar does not mix with what follows.
-    let _ = shown.await;
+    terminal::until_shown(shown, &session.cancel).await;
     let (report, directory) = outcome?;
     if text {
         let style = summary::Style { colour: colour(), verbose: session.global.verbose > 0 };

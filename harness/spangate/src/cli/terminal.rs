@@ -8,7 +8,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spangate_load::RequestRecord;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
 use crate::event::{Event, Events, Reporter, Step};
@@ -17,6 +18,9 @@ use crate::event::{Event, Events, Reporter, Step};
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Time between two drawings of the load: percentiles of every request would cost more than sending it.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
+
+/// How long the view may go on after an interrupt.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Shows a run while it goes on.
 struct Terminal {
@@ -44,6 +48,19 @@ pub(super) fn show(quiet: bool) -> (Events, JoinHandle<()>) {
         }
     });
     (events, shown)
+}
+
+/// Waits until all events are shown. After an interrupt not for long: what is built in a thread of its own goes on telling
+/// until the process ends.
+pub(super) async fn until_shown(shown: JoinHandle<()>, cancel: &CancellationToken) {
+    let lingering = async {
+        cancel.cancelled().await;
+        sleep(LINGER).await;
+    };
+    tokio::select! {
+        _ = shown => {}
+        () = lingering => {}
+    }
 }
 
 // === impl Terminal ===

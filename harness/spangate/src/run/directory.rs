@@ -51,6 +51,8 @@ impl RunDirectory {
     pub const TRACES: &'static str = "traces.jsonl";
     /// The Collector's configuration as the user wrote it.
     pub const COLLECTOR: &'static str = "collector.yaml";
+    /// The config of kind as the user wrote it.
+    pub const KIND: &'static str = "kind.yaml";
     /// The request ledger, one JSON object a line.
     pub const REQUESTS: &'static str = "requests.jsonl";
     /// The fault ledger, one JSON object a line.

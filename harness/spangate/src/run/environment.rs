@@ -9,8 +9,8 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::{
-    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Wanted, pki,
-    progress,
+    Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, PkiError, StartError,
+    Wanted, pki, progress,
 };
 use spangate_inject::{
     EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
@@ -24,7 +24,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{api::Administrator, directory::RunDirectory, priority::Realtime};
+use super::{
+    api::Administrator,
+    directory::RunDirectory,
+    kind::Ready,
+    priority::Realtime,
+    servers::{Processes, Servers},
+};
 use crate::{
     collector::running::{Places, RunningCollector},
     error::CommandError,
@@ -42,9 +48,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Where the control plane has its files, in the directory of the run.
 const FILES: &str = "control-plane";
 /// The logs among them.
-const LOGS: [&str; 2] = ["etcd.log", "kube-apiserver.log"];
-/// How long a process may take to end by itself. Nothing that it could still write is kept.
-const GRACE: Duration = Duration::ZERO;
+const LOGS: [&str; 4] = ["etcd.log", "kube-apiserver.log", "kind.log", "node.log"];
 
 /// Everything that runs beside the load. Dropping it ends all of it.
 pub(super) struct Environment {
@@ -70,8 +74,7 @@ pub(super) struct Cluster {
     /// Time from the start of the control plane to the first span.
     pub(super) to_first_span: Duration,
     proxy: Option<EtcdProxyHandle>,
-    api_server: LocalApiServer,
-    etcd: LocalEtcd,
+    servers: Servers,
 }
 
 /// Where the notes of a run go.
@@ -114,6 +117,7 @@ pub(crate) fn forward(events: &Events) -> impl Fn(progress::Event) + Send + Sync
             }
             Told::Looking { .. }
             | Told::Building { .. }
+            | Told::Working { .. }
             | Told::Downloading { .. }
             | Told::Starting { .. } => Event::Progress { what: text, done: None },
             _ => Event::Note(text),
@@ -132,6 +136,9 @@ impl Environment {
         notes: &Notes,
         events: &Events,
     ) -> Result<Self, CommandError> {
+        if plan.on_kind() {
+            return Self::start_on_kind(plan, assets, directory, notes, events).await;
+        }
         events.step(Step::Binaries);
         let mut binaries = Vec::new();
         for wanted in plan.wanted(assets)? {
@@ -172,15 +179,7 @@ impl Environment {
             return Ok(Self { sink, collector, follow, cluster: None, components, realtime: None });
         };
         // Only now: a build of the binaries must not keep the whole machine from everybody else.
-        let realtime = match Realtime::ask() {
-            Ok(realtime) => Some(realtime),
-            Err(why) => {
-                events.send(Event::Note(format!(
-                    "no real-time scheduling, so timings are less certain: {why}"
-                )));
-                None
-            }
-        };
+        let realtime = realtime(events);
         let receiver = collector.as_ref().map_or(&sink, RunningCollector::tap);
         let cluster =
             Cluster::start(plan, (api_server, etcd), directory, receiver, realtime.as_ref(), notes, events)
@@ -192,8 +191,7 @@ impl Environment {
     pub(super) async fn follow(&self) {
         let mut now = vec![(Measurements::HARNESS, Some(std::process::id()))];
         if let Some(cluster) = &self.cluster {
-            now.push((Measurements::API_SERVER, Some(cluster.api_server.pid())));
-            now.push((Measurements::ETCD, Some(cluster.etcd.pid())));
+            now.extend(cluster.servers.pids().into_iter().map(|(name, pid)| (name, Some(pid))));
         }
         if let Some(collector) = &self.collector {
             now.push((Measurements::COLLECTOR, collector.pid().await));
@@ -203,6 +201,52 @@ impl Environment {
                 self.follow.process(name, pid);
             }
         }
+    }
+
+    /// As [`start`](Self::start), with a kind cluster.
+    async fn start_on_kind(
+        plan: &Plan,
+        assets: &Assets,
+        directory: &RunDirectory,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
+        events.step(Step::Binaries);
+        let model = &plan.scenario.spec.cluster;
+        let ready = Ready::find(model, assets, events).await?;
+        let files = std::path::absolute(directory.file(FILES))
+            .map_err(|error| CommandError::environment("the run has no directory").because(error))?;
+        events.step(Step::KindCluster);
+        let start = Instant::now();
+        let network = ready.network(&format!("run-{}", std::process::id()), false, &files).await?;
+        let here = SocketAddr::new(network.gateway(), 0);
+        // Nodes reach this machine at that address and not at loopback; nobody else does.
+        let sink =
+            Sink::start(SinkConfig { clock: notes.clock, grpc: here, http: here, ..SinkConfig::default() })
+                .await
+                .map_err(|error| {
+                    CommandError::environment("the trace sink does not start").because(error).help(
+                        "Docker's engine must be on this machine itself, not in a virtual one or elsewhere",
+                    )
+                })?;
+        let base = plan.kind_config.as_deref();
+        let servers =
+            ready.start(network, model, base, Some(&sink.grpc_addr().to_string()), &files, events).await?;
+        // Only now: nobody else should wait for kind and its Docker clients.
+        let realtime = realtime(events);
+        raise(realtime.as_ref(), Realtime::raise_run, events);
+        let processes = servers.processes().unwrap_or_default();
+        if let Some(Err(why)) = realtime.as_ref().map(|realtime| realtime.raise_pods(&processes)) {
+            let note = format!("no real-time scheduling on the node, so timings are less certain: {why}");
+            events.send(Event::Note(note));
+        }
+        let pki = Pki::generate_for(here.ip()).map_err(no_certificates)?;
+        let servers = Servers::Kind(Box::new(servers));
+        let cluster = Cluster::of(plan, servers, None, &sink, (pki, here), start, notes, events).await?;
+        raise(realtime.as_ref(), Realtime::raise_injectors, events);
+        let components = ready.components();
+        let follow = Follow::default();
+        Ok(Self { sink, collector: None, follow, cluster: Some(cluster), components, realtime })
     }
 
     /// Where spans arrive first: at the Collector, if there is one.
@@ -236,7 +280,7 @@ impl Environment {
     /// Ends everything and keeps the logs; certificates, keys and data are removed.
     pub(super) async fn stop(self, directory: &RunDirectory) {
         if let Some(cluster) = self.cluster {
-            cluster.stop().await;
+            cluster.stop(directory).await;
         }
         if let Some(collector) = self.collector {
             collector.shutdown().await;
@@ -269,8 +313,7 @@ impl Cluster {
             otlp: Some(receiver.grpc_addr().to_string()),
             lifetime: Lifetime::WithParent,
         };
-        let pki = Pki::generate()
-            .map_err(|error| CommandError::environment("the certificates cannot be made").because(error))?;
+        let pki = Pki::generate().map_err(no_certificates)?;
         let tell = forward(events);
         let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started(directory))?;
         raise(realtime, Realtime::raise_run, events);
@@ -281,23 +324,44 @@ impl Cluster {
             .await
             .map_err(not_started(directory))?;
 
+        let servers = Servers::Local(Box::new(Processes { api_server, etcd }));
+        let cluster = Self::of(plan, servers, proxy, receiver, (pki, LOOPBACK), start, notes, events).await?;
+        raise(realtime, Realtime::raise_injectors, events);
+        Ok(cluster)
+    }
+
+    /// Puts the injectors beside servers that were started at `start` and export to `receiver`, and returns when a first
+    /// span has come there. Webhooks listen at an address that the API server reaches.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the parts of a cluster, from two ways to start one"
+    )]
+    async fn of(
+        plan: &Plan,
+        servers: Servers,
+        proxy: Option<EtcdProxyHandle>,
+        receiver: &SinkHandle,
+        (pki, listen): (Pki, SocketAddr),
+        start: Instant,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
         events.step(Step::Tracing);
         let setup = |error| CommandError::environment("the API server cannot be used").because(error);
-        let administrator = Administrator::new(&api_server.access().kubeconfig()).await.map_err(setup)?;
-        first_span(plan, receiver, &administrator, &api_server).await?;
+        let administrator = Administrator::new(&servers.access().kubeconfig()).await.map_err(setup)?;
+        first_span(plan, receiver, &administrator, &servers).await?;
         let to_first_span = start.elapsed();
-        let webhooks = webhooks(plan, &pki, notes).await?;
-        raise(realtime, Realtime::raise_injectors, events);
-        Ok(Self { administrator, webhooks, to_first_span, proxy, api_server, etcd })
+        let webhooks = webhooks(plan, &pki, listen, notes).await?;
+        Ok(Self { administrator, webhooks, to_first_span, proxy, servers })
     }
 
     /// Where the load goes, and as whom.
     pub(super) fn target(&self) -> (Endpoint, String, ClientIdentity, ClientIdentity) {
-        let access = self.api_server.access();
+        let access = self.servers.access();
         let identity = |user: &str, identity: &spangate_cluster::Identity| {
             ClientIdentity::certificate(user, &identity.cert_pem, &identity.key_pem)
         };
-        let address = self.api_server.address();
+        let address = self.servers.address();
         let endpoint = Endpoint { host: address.ip().to_string(), port: address.port() };
         (
             endpoint,
@@ -318,22 +382,11 @@ impl Cluster {
     }
 
     fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
-        let (api_server, etcd) = (self.api_server.exited(), self.etcd.exited());
-        async move {
-            let (name, status) = tokio::select! {
-                status = api_server => ("kube-apiserver", status),
-                status = etcd => ("etcd", status),
-            };
-            CommandError::environment(format!("{name} ended in the middle of the run with {status}"))
-        }
+        self.servers.broken()
     }
 
-    async fn stop(self) {
-        self.api_server.stop(GRACE).await;
-        if let Some(proxy) = self.proxy {
-            proxy.shutdown().await;
-        }
-        self.etcd.stop(GRACE).await;
+    async fn stop(self, directory: &RunDirectory) {
+        self.servers.stop(self.proxy, &directory.file(FILES)).await;
         if let Some(webhooks) = self.webhooks {
             webhooks.shutdown().await;
         }
@@ -367,6 +420,21 @@ pub(super) fn tidy(directory: &RunDirectory) {
         }
         _ => {}
     }
+}
+
+/// Real-time scheduling for this process, or a word on why not.
+fn realtime(events: &Events) -> Option<Realtime> {
+    let asked = Realtime::ask();
+    asked
+        .inspect_err(|why| {
+            let note = format!("no real-time scheduling, so timings are less certain: {why}");
+            events.send(Event::Note(note));
+        })
+        .ok()
+}
+
+fn no_certificates(error: PkiError) -> CommandError {
+    CommandError::environment("the certificates cannot be made").because(error)
 }
 
 /// Takes a step up in real-time scheduling, if there is any, and says when that fails.
@@ -425,7 +493,12 @@ async fn proxy(
 }
 
 /// Starts the webhook server, if a fault needs it. It is registered later.
-async fn webhooks(plan: &Plan, pki: &Pki, notes: &Notes) -> Result<Option<WebhookHandle>, CommandError> {
+async fn webhooks(
+    plan: &Plan,
+    pki: &Pki,
+    listen: SocketAddr,
+    notes: &Notes,
+) -> Result<Option<WebhookHandle>, CommandError> {
     let faults: Vec<WebhookFault> = plan
         .scenario
         .spec
@@ -444,7 +517,7 @@ async fn webhooks(plan: &Plan, pki: &Pki, notes: &Notes) -> Result<Option<Webhoo
         seed: plan.scenario.spec.seed,
         clock: notes.clock,
         ledger: notes.injections.clone(),
-        listen: LOOPBACK,
+        listen,
     };
     let started = WebhookServer::start(config).await;
     started
@@ -457,7 +530,7 @@ async fn first_span(
     plan: &Plan,
     sink: &SinkHandle,
     administrator: &Administrator,
-    api_server: &LocalApiServer,
+    servers: &Servers,
 ) -> Result<(), CommandError> {
     let store = sink.store();
     let limit = plan.scenario.spec.cluster.tracing.batch.schedule_delay.get() + FIRST_SPAN_PATIENCE;
@@ -484,7 +557,7 @@ async fn first_span(
     if let Ok(answered) = timeout(limit, probing).await {
         return answered;
     }
-    let log = fs::read_to_string(api_server.child().log()).unwrap_or_default();
+    let log = servers.api_server_log();
     let said: Vec<&str> =
         log.lines().filter(|line| line.contains("traces export") || line.contains("racing")).collect();
     let said = said.iter().rev().take(5).rev().copied().collect::<Vec<_>>().join("\n");

@@ -28,6 +28,9 @@ const INJECTORS: &str = "3";
 /// What watches all the others.
 const MONITOR: &str = "4";
 
+/// Where cgroup v1 has the processes of the root of its CPU cgroups.
+const ROOT_CGROUP: &str = "/sys/fs/cgroup/cpu/cgroup.procs";
+
 /// Real-time scheduling of this process; given back when this is dropped.
 pub(super) struct Realtime(());
 
@@ -43,6 +46,24 @@ impl Realtime {
     #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
     pub(super) fn raise_run(&self) -> Result<(), String> {
         chrt(&["--all-tasks", "--rr", "--pid", RUN, &us()])
+    }
+
+    /// Gives etcd and the API server among these processes, by number and name, what they would have inherited as
+    /// children of ours.
+    ///
+    /// With cgroup v1 a kernel may have real time for those in the root of its CPU cgroups only (`RT_GROUP_SCHED`), so that
+    /// they are moved there. They are the cluster's own, and nothing limits or counts their CPU time.
+    #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
+    pub(super) fn raise_pods(&self, processes: &[(u32, String)]) -> Result<(), String> {
+        let raise = |name: &str, priority: &str| {
+            let found = processes.iter().find(|(_, known)| known == name);
+            let (process, _) = found.ok_or_else(|| format!("no process {name} is seen in the cluster"))?;
+            let process = process.to_string();
+            let ask = || chrt(&["--all-tasks", "--rr", "--pid", priority, &process]);
+            ask().or_else(|why| fs::write(ROOT_CGROUP, &process).map_err(|_| why).and_then(|()| ask()))
+        };
+        raise("etcd", ETCD)?;
+        raise("kube-apiserver", RUN)
     }
 
     /// Puts the threads of the injectors above harness and control plane.

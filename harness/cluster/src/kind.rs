@@ -1,0 +1,45 @@
+//! Clusters of the real kind, in Docker: kubeadm, static pods, a kubelet.
+//!
+//! The way to a cluster, each step usable on its own:
+//!
+//! 1. [`Docker`] finds the engine, and [`NodeImage`] the image of a node, which is built if need be;
+//!    [`Privileges`] finds out whether the engine starts such containers.
+//! 2. [`KindNetwork`] is where the cluster will be: what listens at its gateway's address is reached from the nodes.
+//! 3. [`KindConfig`] completes kind's configuration, pure, and [`KindNetwork::start`] has kind make the cluster.
+//! 4. [`Standing`] finds all that is ours again, also after its maker was killed, and removes it.
+
+mod access;
+mod archive;
+mod cluster;
+mod config;
+mod docker;
+mod error;
+mod network;
+mod node_image;
+mod pod_network;
+mod privilege;
+mod recipe;
+mod rootfs;
+mod standing;
+mod start;
+
+pub use self::{
+    cluster::KindCluster,
+    config::{KindConfig, KindConfigError, SINGLE_NODE, TRACING_FILE},
+    docker::{Docker, DockerError},
+    error::KindError,
+    network::KindNetwork,
+    node_image::{NodeImage, NodeImageError},
+    privilege::Privileges,
+    standing::{Owner, Standing},
+    start::KindClusterConfig,
+};
+use crate::assets::hex;
+
+/// The label of all that is ours in Docker.
+pub const LABEL: &str = "dev.spangate";
+
+/// Whether this machine has cgroup v1, as nodes on it then have.
+pub fn cgroup_v1() -> bool {
+    !std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}

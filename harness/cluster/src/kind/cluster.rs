@@ -1,0 +1,88 @@
+//! A cluster that is there.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+use super::{error::KindError, network::KindNetwork};
+use crate::{kubeconfig::Access, process::Child, version::Version};
+
+/// A cluster whose API server is ready. Dropping it removes it.
+#[derive(Debug)]
+pub struct KindCluster {
+    pub(super) network: KindNetwork,
+    pub(super) node: String,
+    pub(super) version: Version,
+    pub(super) address: SocketAddr,
+    pub(super) access: Access,
+    pub(super) kubeconfig: PathBuf,
+    pub(super) waiting: Child,
+}
+
+// === impl KindCluster ===
+
+impl KindCluster {
+    /// The name of the cluster.
+    pub fn name(&self) -> &str {
+        self.network.name()
+    }
+
+    /// Where clients connect, over TLS.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients need: endpoint, authority, and the two client certificates.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The kubeconfig, as [`Access::kubeconfig`] makes it; only its owner may read it.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The version of Kubernetes.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Waits until the node ends. The future does not borrow this.
+    pub fn exited(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
+        self.waiting.exited()
+    }
+
+    /// The processes on the node, by their numbers on this machine and their names. Blocks.
+    pub fn processes(&self) -> Result<Vec<(u32, String)>, KindError> {
+        let text = self.network.docker.run(["top", &self.node, "-eo", "pid,comm"])?;
+        // The first line is the heading.
+        let process = |line: &str| {
+            let (number, name) = line.trim().split_once(char::is_whitespace)?;
+            Some((number.parse().ok()?, name.trim().to_owned()))
+        };
+        Ok(text.lines().filter_map(process).collect())
+    }
+
+    /// What the API server has logged so far. Blocks.
+    pub fn api_server_log(&self) -> Result<String, KindError> {
+        let command = "cat /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log";
+        Ok(self.network.docker.run(["exec", &self.node, "sh", "-c", command])?)
+    }
+
+    /// See [`KindNetwork::save_logs`].
+    pub fn save_logs(&self, dir: &Path) {
+        self.network.save_logs(dir);
+    }
+
+    /// Removes it. Blocks.
+    pub fn remove(self) -> Result<(), KindError> {
+        self.network.remove()
+    }
+
+    /// Lets it stand when this is dropped.
+    pub fn release(self) {
+        self.network.release();
+    }
+}

@@ -1,0 +1,100 @@
+//! Completed configurations, whole.
+
+use std::collections::BTreeMap;
+
+use spangate_scenario::{
+    model::{ApiServer, Etcd, EtcdTracing, Provider, Tracing},
+    units::PerMillion,
+};
+
+use super::*;
+
+fn config<'a>(base: &'a str, cluster: &'a Cluster) -> KindConfig<'a> {
+    KindConfig {
+        base,
+        name: "spangate-test",
+        kubernetes: Version::new(1, 37, 2),
+        etcd: Version::new(3, 7, 3),
+        cluster,
+        tracing: Some(Path::new("/runs/one/tracing")),
+        otlp: Some("172.20.0.1:4317"),
+        own_image: true,
+        cgroup_v1: false,
+    }
+}
+
+fn cluster() -> Cluster {
+    Cluster { provider: Provider::Kind, ..Cluster::default() }
+}
+
+#[test]
+fn one_node_with_an_image_of_our_own() {
+    insta::assert_snapshot!(config(SINGLE_NODE, &cluster()).complete().unwrap());
+}
+
+/// Scenario: the user's config has workers, gates, patches and mounts of its own, and the scenario sets flags, gates,
+/// environment and etcd's tracing, on a machine with cgroup v1.
+/// Guarantees: everything is in what kind is given; of flags with the same name the scenario's wins.
+#[test]
+fn what_the_user_has_is_kept() {
+    let base = "
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+featureGates: {WatchList: true}
+runtimeConfig: {api/beta: \"true\"}
+nodes:
+- role: control-plane
+  extraMounts: [{hostPath: /theirs, containerPath: /theirs}]
+- role: worker
+kubeadmConfigPatches:
+- |
+  kind: ClusterConfiguration
+  apiServer:
+    extraArgs: {v: \"2\", goaway-chance: \"0.1\"}
+    extraVolumes: [{name: theirs, hostPath: /theirs, mountPath: /theirs}]
+- |
+  kind: InitConfiguration
+  nodeRegistration: {taints: []}
+";
+    let cluster = Cluster {
+        tracing: Tracing { sampling_rate_per_million: PerMillion::new(10), ..Tracing::default() },
+        etcd: Etcd { tracing: Some(EtcdTracing::default()), ..Etcd::default() },
+        api_server: ApiServer {
+            extra_args: [("--v".to_owned(), "4".to_owned())].into(),
+            feature_gates: [("ConsistentListFromCache".to_owned(), false)].into(),
+            env: [("GODEBUG".to_owned(), "http2debug=1".to_owned())].into(),
+        },
+        ..cluster()
+    };
+    let config = KindConfig { own_image: false, cgroup_v1: true, ..config(base, &cluster) };
+    insta::assert_snapshot!(config.complete().unwrap());
+}
+
+#[test]
+fn without_tracing_nothing_is_mounted() {
+    let cluster = cluster();
+    let config = KindConfig { tracing: None, otlp: None, ..config(SINGLE_NODE, &cluster) };
+    let text = config.complete().unwrap();
+    assert!(!text.contains("tracing") && !text.contains("OTEL") && !text.contains("/etc/spangate"), "{text}");
+}
+
+#[test]
+fn what_kind_would_refuse_is_refused_before() {
+    let cluster = cluster();
+    let of = |base| config(base, &cluster).complete().unwrap_err().to_string();
+    assert!(of("a: [").contains("no YAML"));
+    assert!(of("kind: Cluster\napiVersion: v1\n").contains("apiVersion v1, kind Cluster"));
+    let head = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n";
+    let two = format!("{head}nodes: [{{role: control-plane}}, {{role: control-plane}}]\n");
+    assert!(of(&two).contains("has 2 nodes of the role control-plane"));
+    let old = KindConfig { kubernetes: Version::new(1, 35, 0), ..config(SINGLE_NODE, &cluster) };
+    assert!(matches!(old.complete(), Err(KindConfigError::TooOld { .. })));
+}
+
+#[test]
+fn names_with_values_are_read_in_both_forms() {
+    let patches = [json!({"a": {"x": 1, "y": "2"}}), json!({"a": [{"name": "y", "value": "3"}]})];
+    let wanted =
+        BTreeMap::from([("x", "1"), ("y", "3")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(named(&patches, &["a"]), wanted);
+}

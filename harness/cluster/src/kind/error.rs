@@ -1,0 +1,77 @@
+//! Why there is no kind cluster.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use super::docker::DockerError;
+use crate::process::ProcessError;
+
+/// Why there is no cluster.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KindError {
+    /// Docker does not do what is wanted.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// A file could not be written.
+    #[error("cannot write {}: check that the directory is writable and the disk not full", path.display())]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The network has no address for this machine.
+    #[error("the Docker network {network} has no gateway ({said}), so that no node could reach this machine")]
+    NoGateway {
+        /// The network.
+        network: String,
+        /// What Docker says of its gateway.
+        said: String,
+    },
+    /// A program could not be started.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// kind, or what was run on a node, failed.
+    #[error("{what} ended with {status}; the last lines of {}:\n{tail}", log.display())]
+    Failed {
+        /// What failed.
+        what: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its log.
+        log: PathBuf,
+        /// The end of the log.
+        tail: String,
+    },
+    /// What a node says cannot be understood.
+    #[error("cannot understand {what} of the node {node}")]
+    Unclear {
+        /// What it was.
+        what: &'static str,
+        /// The node.
+        node: String,
+    },
+    /// The client certificate cannot be used.
+    #[error("the client certificate for the readiness probe cannot be used")]
+    Probe(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The API server is there and not ready.
+    #[error("kube-apiserver on kind was not ready after {} s (last answer: {answer})", limit.as_secs())]
+    NotReady {
+        /// How long it had.
+        limit: Duration,
+        /// What it answered last.
+        answer: String,
+    },
+}
+
+/// Turns an IO error at `path` into ours.
+pub(super) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> KindError + use<> {
+    let path = path.to_owned();
+    |source| KindError::Write { path, source }
+}

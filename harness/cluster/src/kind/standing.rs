@@ -1,0 +1,196 @@
+//! The clusters that stand: what of Docker's containers and networks is ours, whose it is, and how it goes.
+//!
+//! Every cluster has a bridge network of its own, of the cluster's name, and all that we know of it is in the labels of
+//! that network. So nothing needs to be written down elsewhere, and a cluster whose maker was killed is found.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, thread, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    LABEL,
+    docker::{Docker, DockerError},
+};
+use crate::play::PlayProcess;
+
+/// What is written on the network of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// The process that made it; it is to go with that process. `None` is one that stays until it is taken down.
+    pub process: Option<PlayProcess>,
+    /// The directory with its files.
+    pub directory: PathBuf,
+}
+
+/// A cluster of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name, which is its network's too.
+    pub name: String,
+    /// Whose it is; unknown where the network is gone and only nodes are left.
+    pub owner: Option<Owner>,
+    /// Its nodes, by their containers' names.
+    pub nodes: Vec<String>,
+    /// Whether there are nodes, and all of them run.
+    pub running: bool,
+}
+
+/// How the name of every cluster of ours begins.
+pub(super) const PREFIX: &str = "spangate-";
+/// The label that kind gives its nodes (kind, `pkg/cluster/internal/providers/docker/constants.go`).
+const CLUSTER: &str = "io.x-k8s.kind.cluster";
+/// The label with the owner.
+const OWNER: &str = "dev.spangate.owner";
+/// How often removing a cluster is tried: what a killed kind had asked for may come into being meanwhile.
+const ATTEMPTS: u32 = 5;
+/// Time between two tries.
+const AGAIN: Duration = Duration::from_millis(300);
+
+// === impl Owner ===
+
+impl Owner {
+    /// The labels that say so.
+    pub(super) fn labels(&self) -> Vec<String> {
+        let owner = serde_json::to_string(self).expect("an owner has a JSON form");
+        vec![format!("{LABEL}=cluster"), format!("{OWNER}={owner}")]
+    }
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// All clusters of ours, by name. Blocks.
+    pub fn list(docker: &Docker) -> Result<Vec<Self>, DockerError> {
+        let mut found: BTreeMap<String, Self> = BTreeMap::new();
+        let filter = format!("label={LABEL}=cluster");
+        let networks = docker.run(["network", "ls", "--filter", &filter, "--format", "{{.Name}}"])?;
+        for name in networks.lines() {
+            let format = format!("{{{{index .Labels {OWNER:?}}}}}");
+            let owner = docker.run(["network", "inspect", "--format", &format, name])?;
+            let owner = serde_json::from_str(&owner).ok();
+            let name = name.to_owned();
+            found.insert(name.clone(), Self { name, owner, nodes: Vec::new(), running: false });
+        }
+        let format = format!("{{{{.Names}}}}\t{{{{.Label {CLUSTER:?}}}}}\t{{{{.State}}}}\t{{{{.Networks}}}}");
+        let filter = format!("label={CLUSTER}");
+        let nodes = docker.run(["ps", "--all", "--filter", &filter, "--format", &format])?;
+        for (node, cluster, runs) in nodes.lines().filter_map(our_node) {
+            let standing = found.entry(cluster.to_owned()).or_insert_with(|| Self {
+                name: cluster.to_owned(),
+                owner: None,
+                nodes: Vec::new(),
+                running: false,
+            });
+            standing.running = runs && (standing.running || standing.nodes.is_empty());
+            standing.nodes.push(node.to_owned());
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Whether it is to stay until it is taken down.
+    pub fn is_kept(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.process.is_none())
+    }
+
+    /// Whether nobody will ever take it down: the process that made it is gone.
+    pub fn is_abandoned(&self) -> bool {
+        match &self.owner {
+            None => true,
+            Some(owner) => owner.process.as_ref().is_some_and(|process| !process.is_running()),
+        }
+    }
+
+    /// Removes it and the directory of a kept one. Blocks.
+    pub fn remove(&self, docker: &Docker) -> Result<(), DockerError> {
+        remove(docker, &self.name)?;
+        // The directory of a run has its ledgers too, and is tidied up by the next run.
+        if let Some(owner) = self.owner.as_ref().filter(|owner| owner.process.is_none())
+            && let Err(error) = fs::remove_dir_all(&owner.directory)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(directory = %owner.directory.display(), %error, "cannot remove the files of a cluster");
+        }
+        Ok(())
+    }
+}
+
+/// A node, its cluster, and whether it runs, if it is one of ours: only ours have a network of the cluster's name.
+fn our_node(line: &str) -> Option<(&str, &str, bool)> {
+    let mut fields = line.split('\t');
+    let (node, cluster) = (fields.next()?, fields.next()?);
+    let (state, networks) = (fields.next()?, fields.next()?);
+    let ours = cluster.starts_with(PREFIX) && networks.split(',').any(|network| network == cluster);
+    ours.then_some((node, cluster, state == "running"))
+}
+
+/// Removes the nodes and the network of a cluster, as `kind delete cluster` does, volumes included. What is not there
+/// is fine. Blocks.
+pub(super) fn remove(docker: &Docker, cluster: &str) -> Result<(), DockerError> {
+    let mut attempt = 1;
+    loop {
+        match remove_once(docker, cluster) {
+            Err(error) if attempt == ATTEMPTS => return Err(error),
+            Ok(true) => return Ok(()),
+            Ok(false) if attempt == ATTEMPTS => return Ok(()),
+            _ => thread::sleep(AGAIN),
+        }
+        attempt += 1;
+    }
+}
+
+/// Removes what is there now; gives whether nothing was.
+fn remove_once(docker: &Docker, cluster: &str) -> Result<bool, DockerError> {
+    let filter = format!("label={CLUSTER}={cluster}");
+    let nodes = docker.run(["ps", "--all", "--quiet", "--filter", &filter])?;
+    let nodes: Vec<&str> = nodes.lines().collect();
+    if !nodes.is_empty() {
+        docker.run(["rm", "--force", "--volumes"].iter().chain(&nodes))?;
+    }
+    let name = format!("name=^{cluster}$");
+    let label = format!("label={LABEL}=cluster");
+    let networks = docker.run(["network", "ls", "--quiet", "--filter", &name, "--filter", &label])?;
+    let networks: Vec<&str> = networks.lines().collect();
+    if !networks.is_empty() {
+        docker.run(["network", "rm"].iter().chain(&networks))?;
+    }
+    Ok(nodes.is_empty() && networks.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_of_plain_kind_is_not_ours() {
+        assert_eq!(our_node("n\tspangate-a\trunning\tspangate-a"), Some(("n", "spangate-a", true)));
+        assert_eq!(our_node("n\tspangate-a\texited\tother,spangate-a"), Some(("n", "spangate-a", false)));
+        assert_eq!(our_node("n\tspangate-a\trunning\tkind"), None);
+        assert_eq!(our_node("n\tmine\trunning\tmine"), None);
+    }
+
+    #[test]
+    fn only_what_lost_its_process_is_abandoned() {
+        let standing = |process| Standing {
+            name: "spangate-a".to_owned(),
+            owner: Some(Owner { process, directory: "/d".into() }),
+            nodes: Vec::new(),
+            running: false,
+        };
+        let this = PlayProcess::this().unwrap();
+        let gone = PlayProcess { start_time: this.start_time + 1, ..this.clone() };
+        assert!(!standing(Some(this)).is_abandoned());
+        assert!(standing(Some(gone)).is_abandoned());
+        let kept = standing(None);
+        assert!(kept.is_kept() && !kept.is_abandoned());
+        assert!(Standing { owner: None, ..kept }.is_abandoned());
+    }
+
+    #[test]
+    fn an_owner_survives_its_label() {
+        let owner = Owner { process: Some(PlayProcess::this().unwrap()), directory: "/a b".into() };
+        let labels = owner.labels();
+        let text = labels[1].strip_prefix("dev.spangate.owner=").unwrap();
+        assert_eq!(serde_json::from_str::<Owner>(text).unwrap(), owner);
+    }
+}

@@ -1,0 +1,271 @@
+//! From a network to a cluster: kind makes the nodes, and all that runs on them is waited for.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    access,
+    cluster::KindCluster,
+    config::TRACING_FILE,
+    error::{KindError, write_error},
+    network::KindNetwork,
+    pod_network::{self, COLUMNS, NodeNetwork},
+    privilege::{self, Privileges},
+};
+use crate::{
+    kubeconfig::Access,
+    private,
+    process::{Child, Lifetime, Spec, log_tail},
+    progress::{Event, Progress},
+    version::Version,
+};
+
+/// What a cluster is made from.
+#[derive(Debug, Clone)]
+pub struct KindClusterConfig {
+    /// kind's own command line.
+    pub kind: PathBuf,
+    /// The image of the nodes.
+    pub image: String,
+    /// What containers may be given here.
+    pub privileges: Privileges,
+    /// kind's configuration, complete.
+    pub config: String,
+    /// The version of Kubernetes.
+    pub kubernetes: Version,
+    /// The `TracingConfiguration` of the API server, if it traces.
+    pub tracing: Option<String>,
+    /// Whether the pod network is to be laid by us.
+    pub pod_network: bool,
+    /// The directory for its files, an absolute path: `kind.yaml`, `kind.log`, `kubeconfig`, and what is mounted into
+    /// the node.
+    pub dir: PathBuf,
+}
+
+/// A child whose own children are killed with it.
+struct KillGroup(Child);
+
+/// What is told of while it starts, before its version, and when it is ready.
+const STARTING: &str = "a kind cluster of Kubernetes";
+const READY: &str = "the kind cluster";
+/// The log of kind itself.
+const LOG: &str = "kind.log";
+/// How many lines of a log an error shows.
+const TAIL: usize = 20;
+/// How long the nodes and their pods may take to become ready, in kubectl's words.
+const PATIENCE: &str = "120s";
+/// How long nodes may take to get their addresses for pods.
+const LIMIT: Duration = Duration::from_mins(1);
+/// How often is told of what takes long.
+const TELL: Duration = Duration::from_millis(500);
+/// How often they are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Where kubeadm keeps what administrators and the node itself use.
+const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
+
+// === impl KindClusterConfig ===
+
+impl KindClusterConfig {
+    /// The directory in `dir` that is mounted into the node, for [`KindConfig::tracing`](super::KindConfig::tracing).
+    pub fn tracing_dir(dir: &Path) -> PathBuf {
+        dir.join("tracing")
+    }
+}
+
+// === impl KindNetwork ===
+
+impl KindNetwork {
+    /// Has kind make the nodes, and returns when all that runs on them is ready. Their logs are kept when that fails.
+    pub async fn start(
+        self,
+        config: &KindClusterConfig,
+        progress: &dyn Progress,
+    ) -> Result<KindCluster, KindError> {
+        progress.event(Event::Starting { what: STARTING, version: config.kubernetes });
+        let began = Instant::now();
+        let made = self.made(config, progress).await;
+        let (address, access, kubeconfig) = made.inspect_err(|_| self.save_logs(&config.dir))?;
+        let waiting = self.wait_for_end(config)?;
+        progress.event(Event::Ready { what: READY, elapsed: began.elapsed() });
+        let (node, version) = (self.node(), config.kubernetes);
+        Ok(KindCluster { network: self, node, version, address, access, kubeconfig, waiting })
+    }
+
+    async fn made(
+        &self,
+        config: &KindClusterConfig,
+        progress: &dyn Progress,
+    ) -> Result<(SocketAddr, Access, PathBuf), KindError> {
+        private::create_dir(&config.dir).map_err(write_error(&config.dir))?;
+        let file = config.dir.join("kind.yaml");
+        private::write(&file, &config.config).map_err(write_error(&file))?;
+        if let Some(tracing) = &config.tracing {
+            let dir = KindClusterConfig::tracing_dir(&config.dir);
+            let file = dir.join(TRACING_FILE);
+            private::create_dir(&dir).map_err(write_error(&dir))?;
+            private::write(&file, tracing).map_err(write_error(&file))?;
+        }
+        self.kind(config, &file, progress).await?;
+        let kubectl = ["kubectl", "--kubeconfig", ADMIN_CONF];
+        if config.pod_network {
+            self.lay_pod_network(&kubectl).await?;
+        }
+        // In this order: pods of the name server and of kube-proxy are made some time after the node is there.
+        for (what, condition) in [("nodes", "Ready"), ("deployments", "Available"), ("pods", "Ready")] {
+            let condition = format!("--for=condition={condition}");
+            let wait = ["wait", &condition, "--timeout", PATIENCE, "--namespace=kube-system", what, "--all"];
+            self.on_node(
+                "waiting for the node and its pods",
+                kubectl.into_iter().chain(wait),
+                config,
+                progress,
+            )
+            .await?;
+        }
+        let (address, access) = self.access()?;
+        access::ready(&access, address).await?;
+        let kubeconfig = config.dir.join("kubeconfig");
+        let published = Access { endpoint: self.published()?, ..access.clone() };
+        private::write(&kubeconfig, &published.kubeconfig()).map_err(write_error(&kubeconfig))?;
+        Ok((address, access, kubeconfig))
+    }
+
+    /// Runs kind.
+    async fn kind(
+        &self,
+        config: &KindClusterConfig,
+        file: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), KindError> {
+        let mut path = self.docker.path().to_owned();
+        if config.privileges == Privileges::WithoutSysResource {
+            let bin = config.dir.join("bin");
+            privilege::write_client(&self.docker, &bin).map_err(write_error(&bin))?;
+            path = joined(&bin, &path);
+        }
+        let mut env = docker_env();
+        env.insert("PATH".to_owned(), path.to_string_lossy().into_owned());
+        env.insert("KIND_EXPERIMENTAL_PROVIDER".to_owned(), "docker".to_owned());
+        env.insert("KIND_EXPERIMENTAL_DOCKER_NETWORK".to_owned(), self.name().to_owned());
+        let args = ["create", "cluster", "--retain", "--name", self.name(), "--image", &config.image];
+        let mut args: Vec<String> = args.map(str::to_owned).to_vec();
+        args.extend(["--config".to_owned(), file.display().to_string()]);
+        // kind would write to the user's own kubeconfig. What it writes is in `kubeadm:cluster-admins`, of whose callers
+        // the API server does not follow the trace context.
+        args.extend(["--kubeconfig".to_owned(), config.dir.join("kind.kubeconfig").display().to_string()]);
+        self.run("kind create cluster", &config.kind, args, env, config, progress).await
+    }
+
+    /// Lays the pod network when every node has its addresses for pods, which the controller manager gives them.
+    async fn lay_pod_network(&self, kubectl: &[&str]) -> Result<(), KindError> {
+        let node = self.node();
+        let get = ["get", "nodes", "--no-headers", "--output", COLUMNS];
+        let args: Vec<&str> = ["exec", &node].into_iter().chain(kubectl.iter().copied()).chain(get).collect();
+        let began = Instant::now();
+        loop {
+            if let Some(nodes) =
+                NodeNetwork::parse(&self.docker.run(&args)?).filter(|nodes| !nodes.is_empty())
+            {
+                return Ok(pod_network::lay(&self.docker, &nodes)?);
+            }
+            if began.elapsed() > LIMIT {
+                return Err(KindError::Unclear { what: "the addresses for pods", node });
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    /// Runs a command on the node, and throws away what it prints.
+    async fn on_node(
+        &self,
+        what: &'static str,
+        command: impl Iterator<Item = &str>,
+        config: &KindClusterConfig,
+        progress: &dyn Progress,
+    ) -> Result<(), KindError> {
+        let args = ["exec".to_owned(), self.node()];
+        let args = args.into_iter().chain(command.map(str::to_owned)).collect();
+        self.run(what, self.docker.client(), args, docker_env(), config, progress).await
+    }
+
+    /// Runs a program to its end. When this is dropped, the program and what it started are killed.
+    async fn run(
+        &self,
+        what: &'static str,
+        program: &Path,
+        args: Vec<String>,
+        env: BTreeMap<String, String>,
+        config: &KindClusterConfig,
+        progress: &dyn Progress,
+    ) -> Result<(), KindError> {
+        let log = config.dir.join(LOG);
+        let spec = Spec {
+            name: what,
+            program: program.to_owned(),
+            args,
+            env,
+            log: log.clone(),
+            lifetime: Lifetime::WithParent,
+        };
+        let child = KillGroup(Child::spawn(spec)?);
+        let (began, log_from) = (Instant::now(), length(&log));
+        let status = loop {
+            let grown = length(&log) > log_from;
+            let last_line = if grown { log_tail(&log, 1).trim().to_owned() } else { String::new() };
+            progress.event(Event::Working { what: what.to_owned(), elapsed: began.elapsed(), last_line });
+            if let Ok(status) = timeout(TELL, child.0.exited()).await {
+                break status;
+            }
+        };
+        if status.success() {
+            return Ok(());
+        }
+        Err(KindError::Failed { what, status, tail: log_tail(&log, TAIL), log })
+    }
+
+    /// A process that ends when the node does.
+    fn wait_for_end(&self, config: &KindClusterConfig) -> Result<Child, KindError> {
+        Ok(Child::spawn(Spec {
+            name: "docker wait",
+            program: self.docker.client().to_owned(),
+            args: vec!["wait".to_owned(), self.node()],
+            env: docker_env(),
+            log: config.dir.join(LOG),
+            lifetime: Lifetime::WithParent,
+        })?)
+    }
+}
+
+impl Drop for KillGroup {
+    fn drop(&mut self) {
+        self.0.kill_group();
+    }
+}
+
+/// What of our environment tells the Docker client where its engine is.
+fn docker_env() -> BTreeMap<String, String> {
+    let ours = |name: &str| name.starts_with("DOCKER_") || name == "XDG_RUNTIME_DIR";
+    let text = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(|(name, _)| ours(name)).collect()
+}
+
+/// How long a file is; nothing, if it is not there.
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn joined(first: &Path, path: &OsStr) -> OsString {
+    let mut all = first.as_os_str().to_owned();
+    all.push(":");
+    all.push(path);
+    all
+}

@@ -1,0 +1,54 @@
+//! Rules for the provider kind: what it cannot do.
+
+use super::{Findings, Optional, Parts, collector::collector_at};
+use crate::{
+    model::{Fault, Provider},
+    path::Path,
+};
+
+pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
+    let Some(cluster) = parts.cluster else { return };
+    let root = Path::root();
+    let at = root.key("spec.cluster.kind");
+    for (key, is_empty) in [
+        ("configFile", cluster.kind.config_file.as_ref().is_some_and(|path| path.as_os_str().is_empty())),
+        ("image", cluster.kind.image.as_ref().is_some_and(|image| image.trim().is_empty())),
+    ] {
+        findings.require(!is_empty, &at.key(key), "must not be empty");
+    }
+    if cluster.provider != Provider::Kind {
+        return;
+    }
+    let provider = root.key("spec.cluster.provider");
+    let mut refuse = |at: Path, message: &str, help: &str| {
+        findings.add(&at, message).help(help).rests_on(provider.clone());
+    };
+    for (index, fault) in parts.faults.into_iter().flatten().enumerate() {
+        if matches!(fault, Fault::Etcd(_)) {
+            refuse(
+                root.key("spec.faults").index(index).key("etcd"),
+                "etcd faults are not possible on kind yet: its etcd is reached over TLS only, which the etcd proxy \
+                 does not speak",
+                "take the provider `local`, or leave the fault out",
+            );
+        }
+    }
+    if let Optional::There(_) = parts.collector {
+        refuse(
+            collector_at(),
+            "a Collector is not possible on kind yet: it listens on loopback only, which no node reaches",
+            "take the provider `local`, or leave the Collector out",
+        );
+    }
+    let at = root.key("spec.cluster");
+    for (key, is_given, instead) in [
+        ("binaries.kubeApiserver", cluster.binaries.kube_apiserver.is_some(), "`kind.image`"),
+        ("binaries.etcd", cluster.binaries.etcd.is_some(), "`kind.image`"),
+        ("etcd.version", cluster.etcd.version.is_some(), "`kubernetes` or `kind.image`"),
+    ] {
+        if is_given {
+            let help = format!("choose what runs by {instead}, or take the provider `local`");
+            refuse(at.key(key), "on kind the binaries are those of the node image", &help);
+        }
+    }
+}

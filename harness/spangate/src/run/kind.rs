@@ -1,0 +1,274 @@
+//! What a kind cluster needs beyond local processes: Docker, kind, and a node image.
+
+use std::path::Path;
+
+use spangate_cluster::{
+    Assets, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
+    kind::{self, KindClusterConfig, KindConfig, Owner, Privileges, SINGLE_NODE, Standing},
+    tracing_config,
+};
+use spangate_scenario::model;
+
+use super::environment::{component, fetch, forward};
+use crate::{
+    error::CommandError,
+    event::{Event, Events},
+    report::Component,
+};
+
+/// All that a cluster is made with.
+pub(crate) struct Ready {
+    docker: Docker,
+    kind: Found,
+    image: Image,
+    privileges: Privileges,
+    etcd: Version,
+}
+
+/// The image of a cluster's nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Its name with its tag.
+    pub(crate) name: String,
+    /// The Kubernetes in it.
+    pub(crate) kubernetes: Version,
+    /// Whether we build it.
+    pub(crate) own: bool,
+}
+
+// === impl Ready ===
+
+impl Ready {
+    /// Finds Docker, kind and the image of the nodes; what is not at hand is built. Clusters whose runs were killed are
+    /// removed.
+    pub(crate) async fn find(
+        cluster: &model::Cluster,
+        assets: &Assets,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
+        let docker = docker()?;
+        let mut image = Image::of(cluster)?;
+        let kind = fetch(assets, assets.wanted_kind(cluster), false, events).await?;
+        if image.own {
+            image = node_image(&docker, assets, image.kubernetes.into(), events).await?.0.into();
+        }
+        let (of, name) = (docker.clone(), image.name.clone());
+        let tried = blocking(move || {
+            let removed = prune(&of, Standing::is_abandoned);
+            (removed, of.ensure_image(&name).and_then(|()| Privileges::try_out(&of, &name)))
+        });
+        let (removed, privileges) = tried.await?;
+        for name in removed? {
+            events.send(Event::Note(format!("removed the cluster {name}, whose run was killed")));
+        }
+        let privileges = privileges.map_err(|error| {
+            CommandError::environment(format!("no node can be started from {}", image.name)).because(error)
+        })?;
+        if privileges == Privileges::WithoutSysResource {
+            let note =
+                "Docker may not give CAP_SYS_RESOURCE away: kind asks for every other capability instead";
+            events.send(Event::Note(note.to_owned()));
+        }
+        let etcd = assets.catalogue().etcd_for(image.kubernetes).unwrap_or(Version::new(3, 6, 0));
+        Ok(Self { docker, kind, image, privileges, etcd })
+    }
+
+    /// Makes the network of the cluster `spangate-NAME`, which goes with this process or is kept.
+    pub(crate) async fn network(
+        &self,
+        name: &str,
+        kept: bool,
+        files: &Path,
+    ) -> Result<KindNetwork, CommandError> {
+        let process = if kept { None } else { Some(PlayProcess::this()) };
+        let process = process
+            .transpose()
+            .map_err(|error| CommandError::environment("cannot tell which process this is").because(error))?;
+        let owner = Owner { process, directory: files.to_owned() };
+        let (docker, name) = (self.docker.clone(), name.to_owned());
+        blocking(move || KindNetwork::create(&docker, &name, &owner)).await?.map_err(|error| {
+            CommandError::environment("the network of the cluster cannot be made").because(error)
+        })
+    }
+
+    /// Starts the cluster. `base` is the user's config of kind, and `otlp` where its API server exports to.
+    pub(crate) async fn start(
+        &self,
+        network: KindNetwork,
+        cluster: &model::Cluster,
+        base: Option<&str>,
+        otlp: Option<&str>,
+        files: &Path,
+        events: &Events,
+    ) -> Result<KindCluster, CommandError> {
+        let tracing_dir = KindClusterConfig::tracing_dir(files);
+        let kubernetes = self.image.kubernetes;
+        let config = KindConfig {
+            base: base.unwrap_or(SINGLE_NODE),
+            name: network.name(),
+            kubernetes,
+            etcd: self.etcd,
+            cluster,
+            tracing: otlp.map(|_| tracing_dir.as_path()),
+            otlp,
+            own_image: self.image.own,
+            cgroup_v1: kind::cgroup_v1(),
+        };
+        let pod_network = config.needs_pod_network();
+        let config = config.complete().map_err(incomplete)?;
+        let rate = cluster.tracing.sampling_rate_per_million;
+        let config = KindClusterConfig {
+            kind: self.kind.path.clone(),
+            image: self.image.name.clone(),
+            privileges: self.privileges,
+            config,
+            kubernetes,
+            tracing: otlp.map(|otlp| tracing_config::file(kubernetes, otlp, rate)),
+            pod_network,
+            dir: files.to_owned(),
+        };
+        let started = network.start(&config, &forward(events)).await;
+        started.map_err(|error| CommandError::environment("the kind cluster does not start").because(error))
+    }
+
+    /// What runs, for the report.
+    pub(crate) fn components(&self) -> Vec<Component> {
+        let image = Component {
+            name: "node image".to_owned(),
+            version: self.image.kubernetes.to_string(),
+            source: self.image.name.clone(),
+        };
+        vec![component(&self.kind), image]
+    }
+}
+
+// === impl Image ===
+
+impl Image {
+    /// The image that a scenario means.
+    pub(crate) fn of(cluster: &model::Cluster) -> Result<Self, CommandError> {
+        let wrong =
+            |error| CommandError::usage("a version of the scenario cannot be understood").because(error);
+        let Some(name) = &cluster.kind.image else {
+            let spec = cluster.kubernetes.parse().map_err(wrong)?;
+            return Ok(NodeImage::wanted(spec).map_err(no_image)?.into());
+        };
+        // As kind's own images are tagged: `kindest/node:v1.37.0@sha256:...`.
+        let named = name.split('@').next().and_then(|name| name.rsplit_once(':')?.1.parse().ok());
+        let spec = cluster.kubernetes.parse::<VersionSpec>().map_err(wrong)?;
+        let patch = spec.patch.unwrap_or_default();
+        let kubernetes = named.unwrap_or(Version::new(spec.major, spec.minor, patch));
+        Ok(Self { name: name.clone(), kubernetes, own: false })
+    }
+}
+
+impl From<NodeImage> for Image {
+    fn from(NodeImage { name, kubernetes }: NodeImage) -> Self {
+        Self { name, kubernetes, own: true }
+    }
+}
+
+/// kind's config as it would be completed, for a plan: what is known only when the cluster is there is in angle
+/// brackets.
+pub(crate) fn planned(cluster: &model::Cluster, base: Option<&str>) -> Result<String, CommandError> {
+    let image = Image::of(cluster)?;
+    let config = KindConfig {
+        base: base.unwrap_or(SINGLE_NODE),
+        name: "spangate-<run>",
+        kubernetes: image.kubernetes,
+        etcd: Version::new(3, 7, 0),
+        cluster,
+        tracing: Some(Path::new("<directory of the run>/tracing")),
+        otlp: Some("<gateway of the cluster's network>:<port of the sink>"),
+        own_image: image.own,
+        cgroup_v1: kind::cgroup_v1(),
+    };
+    config.complete().map_err(incomplete)
+}
+
+/// The Docker engine of this machine.
+pub(crate) fn docker() -> Result<Docker, CommandError> {
+    let path = std::env::var_os("PATH");
+    Docker::find(path.as_deref()).map_err(|error| {
+        CommandError::environment("kind needs Docker, and there is none to use").because(error)
+    })
+}
+
+/// The image of a node with this Kubernetes, built now if it is not at hand; gives whether it was built.
+pub(crate) async fn node_image(
+    docker: &Docker,
+    assets: &Assets,
+    kubernetes: VersionSpec,
+    events: &Events,
+) -> Result<(NodeImage, bool), CommandError> {
+    let (docker, assets, to) = (docker.clone(), assets.clone(), forward(events));
+    let work = move || {
+        let image = NodeImage::wanted(kubernetes)?;
+        let built = image.ensure(&docker, &assets, &to)?;
+        Ok((image, built))
+    };
+    blocking(work).await?.map_err(no_image)
+}
+
+/// Removes the clusters of ours that `unwanted` says so of, and gives their names. Blocks.
+pub(crate) fn prune(
+    docker: &Docker,
+    unwanted: impl Fn(&Standing) -> bool,
+) -> Result<Vec<String>, CommandError> {
+    let failed = |error| CommandError::environment("the clusters in Docker cannot be had").because(error);
+    let all = Standing::list(docker).map_err(failed)?;
+    let mut removed = Vec::new();
+    for standing in all.into_iter().filter(unwanted) {
+        standing.remove(docker).map_err(failed)?;
+        removed.push(standing.name);
+    }
+    Ok(removed)
+}
+
+fn no_image(error: kind::NodeImageError) -> CommandError {
+    CommandError::environment("there is no node image").because(error)
+}
+
+fn incomplete(error: kind::KindConfigError) -> CommandError {
+    CommandError::usage("there is no usable config for kind").because(error)
+}
+
+/// Runs what blocks where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, CommandError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| CommandError::bug("work on a kind cluster broke off").because(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use spangate_scenario::model::Kind;
+
+    use super::*;
+
+    fn image(name: Option<&str>, kubernetes: &str) -> Image {
+        let kind = Kind { image: name.map(str::to_owned), ..Kind::default() };
+        let cluster = model::Cluster { kind, kubernetes: kubernetes.to_owned(), ..model::Cluster::default() };
+        Image::of(&cluster).unwrap()
+    }
+
+    #[test]
+    fn the_version_of_a_named_image_is_in_its_tag_or_in_the_scenario() {
+        let named = image(Some("kindest/node:v1.36.1@sha256:0a"), "1.37");
+        assert_eq!((named.kubernetes, named.own), (Version::new(1, 36, 1), false));
+        assert_eq!(image(Some("localhost:5000/node"), "1.36").kubernetes, Version::new(1, 36, 0));
+        assert!(image(None, "1.37").own);
+    }
+
+    #[test]
+    fn a_plan_shows_what_is_not_known_yet() {
+        let cluster = model::Cluster {
+            etcd: model::Etcd { tracing: Some(model::EtcdTracing::default()), ..model::Etcd::default() },
+            ..model::Cluster::default()
+        };
+        let text = planned(&cluster, None).unwrap();
+        assert!(text.contains("<directory of the run>/tracing"), "{text}");
+        assert!(text.contains("<gateway of the cluster's network>:<port of the sink>"), "{text}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The servers of a run: child processes, or a kind cluster.
+
+use std::{fs, net::SocketAddr, path::Path, pin::Pin, process::ExitStatus, time::Duration};
+
+use spangate_cluster::{Access, KindCluster, LocalApiServer, LocalEtcd};
+use spangate_inject::EtcdProxyHandle;
+
+use crate::{error::CommandError, measure::Measurements};
+
+/// An API server and its etcd. Dropping it ends both.
+pub(super) enum Servers {
+    /// As child processes.
+    Local(Box<Processes>),
+    /// As static pods of a kind cluster.
+    Kind(Box<KindCluster>),
+}
+
+/// Child processes.
+pub(super) struct Processes {
+    /// The API server.
+    pub(super) api_server: LocalApiServer,
+    /// etcd. After the API server, so that it is dropped last.
+    pub(super) etcd: LocalEtcd,
+}
+
+/// How long a process may take to end by itself. Nothing that it could still write is kept.
+const GRACE: Duration = Duration::ZERO;
+
+// === impl Servers ===
+
+impl Servers {
+    /// What clients need.
+    pub(super) fn access(&self) -> &Access {
+        match self {
+            Self::Local(local) => local.api_server.access(),
+            Self::Kind(cluster) => cluster.access(),
+        }
+    }
+
+    /// Where clients connect, over TLS.
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            Self::Local(local) => local.api_server.address(),
+            Self::Kind(cluster) => cluster.address(),
+        }
+    }
+
+    /// What the API server has logged so far, as far as that can be read.
+    pub(super) fn api_server_log(&self) -> String {
+        match self {
+            Self::Local(local) => fs::read_to_string(local.api_server.child().log()).unwrap_or_default(),
+            Self::Kind(cluster) => cluster.api_server_log().unwrap_or_default(),
+        }
+    }
+
+    /// Their processes on this machine, by their names; those of a cluster as far as they can be seen from here. Blocks.
+    pub(super) fn pids(&self) -> Vec<(&'static str, u32)> {
+        match self {
+            Self::Local(local) => vec![
+                (Measurements::API_SERVER, local.api_server.pid()),
+                (Measurements::ETCD, local.etcd.pid()),
+            ],
+            Self::Kind(cluster) => {
+                let named = |(pid, name): (u32, String)| {
+                    let wanted = [Measurements::API_SERVER, Measurements::ETCD];
+                    Some((wanted.into_iter().find(|wanted| *wanted == name)?, pid))
+                };
+                cluster.processes().unwrap_or_default().into_iter().filter_map(named).collect()
+            }
+        }
+    }
+
+    /// Waits until one of them ends, which none should.
+    pub(super) fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
+        type End = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
+        let ends: Vec<(&str, End)> = match self {
+            Self::Local(local) => vec![
+                ("kube-apiserver", Box::pin(local.api_server.exited())),
+                ("etcd", Box::pin(local.etcd.exited())),
+            ],
+            Self::Kind(cluster) => vec![("the node of the kind cluster", Box::pin(cluster.exited()))],
+        };
+        async move {
+            let (names, ends): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+            let (status, place, _) = futures::future::select_all(ends).await;
+            let name = names[place];
+            CommandError::environment(format!("{name} ended in the middle of the run with {status}"))
+        }
+    }
+
+    /// Ends them, and between the two what stands there; the logs that are not files yet go to `dir`.
+    pub(super) async fn stop(self, proxy: Option<EtcdProxyHandle>, dir: &Path) {
+        match self {
+            Self::Local(local) => {
+                let Processes { api_server, etcd } = *local;
+                api_server.stop(GRACE).await;
+                if let Some(proxy) = proxy {
+                    proxy.shutdown().await;
+                }
+                etcd.stop(GRACE).await;
+            }
+            Self::Kind(cluster) => {
+                let (name, dir) = (cluster.name().to_owned(), dir.to_owned());
+                let removing = move || {
+                    cluster.save_logs(&dir);
+                    cluster.remove()
+                };
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(removing).await {
+                    tracing::warn!(name, %error, "cannot remove the cluster: `spangate cluster prune` tries again");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! On a real kind cluster. Where there is no Docker these tests say so and do nothing; `SPANGATE_REQUIRE_KIND=1` makes that
+//! a failure.
+
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+
+use spangate::{plan::Plan, report::summary, verdict::Status};
+use spangate_cluster::{
+    Assets, AssetsEnv, Docker, KindNetwork, NodeImage, PlayProcess,
+    kind::{Owner, Standing},
+};
+use spangate_scenario::model::{Cluster, Provider};
+
+use crate::harness::{alone, root, run_plan};
+
+/// Settings of the whole machine that a node, or the network of one, might change; kubelet, kube-proxy and kind itself
+/// all write some.
+const SETTINGS: [&str; 9] = [
+    "kernel/keys/root_maxbytes",
+    "kernel/keys/root_maxkeys",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "net/ipv4/conf/all/route_localnet",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/default/forwarding",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+];
+
+/// Docker, or a loud word on why there is none.
+fn docker(test: &str) -> Option<Docker> {
+    match Docker::find(std::env::var_os("PATH").as_deref()) {
+        Ok(docker) => Some(docker),
+        Err(error) => {
+            assert!(std::env::var_os("SPANGATE_REQUIRE_KIND").is_none(), "{error}");
+            // Past the capture of the test runner, which shows nothing of a test that passes.
+            let _ = writeln!(std::io::stderr(), "\n{test}: skipped: {error}");
+            None
+        }
+    }
+}
+
+fn settings() -> BTreeMap<&'static str, String> {
+    let read = |name| fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap_or_default();
+    SETTINGS.into_iter().map(|name| (name, read(name))).collect()
+}
+
+fn standing(docker: &Docker) -> Vec<Standing> {
+    Standing::list(docker).unwrap()
+}
+
+/// The clusters that this process has made and not removed.
+fn of_this_process(docker: &Docker) -> Vec<Standing> {
+    let this = |standing: &Standing| {
+        let process = standing.owner.as_ref().and_then(|owner| owner.process.as_ref());
+        process.is_some_and(|process| process.pid == std::process::id())
+    };
+    standing(docker).into_iter().filter(this).collect()
+}
+
+/// Scenario: a scenario that says nothing of kind is run there.
+/// Guarantees: all of its expectations are met; afterwards Docker has nothing of it any more, and the settings of the
+/// machine are what they were.
+#[test]
+fn a_scenario_of_local_processes_passes_on_kind() {
+    let Some(docker) = docker("a_scenario_of_local_processes_passes_on_kind") else { return };
+    let before = settings();
+    let mut loaded = spangate_scenario::read(root().join("scenarios/slow-validating-webhooks.yaml")).unwrap();
+    loaded.scenario.spec.cluster.provider = Provider::Kind;
+    let plan = Plan::new(loaded, None).unwrap();
+    let (report, directory) = run_plan(plan).unwrap_or_else(|text| panic!("it could not be run: {text}"));
+    let style = summary::Style { verbose: true, ..summary::Style::default() };
+    let text = summary::summary(&report, directory.path(), style);
+    assert_eq!(report.status, Status::Pass, "{text}");
+    let names: Vec<&str> = report.components.iter().map(|component| component.name.as_str()).collect();
+    assert_eq!(names, ["kind", "node image"]);
+    for log in ["kube-apiserver.log", "etcd.log", "kind.log", "node.log"] {
+        assert!(directory.file("logs").join(log).exists(), "{log} was not kept");
+    }
+    assert!(!directory.file("control-plane").exists(), "the keys are still there");
+    assert_eq!(of_this_process(&docker), []);
+    assert_eq!(settings(), before);
+}
+
+/// Scenario: a network and a node of it are there whose maker has ended; beside it one that is kept.
+/// Guarantees: both are found, only the first is abandoned, and removing it leaves the other alone.
+#[test]
+fn what_a_killed_run_left_is_found_and_removed() {
+    const TEST: &str = "what_a_killed_run_left_is_found_and_removed";
+    let Some(docker) = docker(TEST) else { return };
+    alone(async {
+        let image = NodeImage::wanted(Cluster::DEFAULT_KUBERNETES.parse().unwrap()).unwrap();
+        image.ensure(&docker, &Assets::new(AssetsEnv::from_process()), &()).unwrap();
+        let this = PlayProcess::this().unwrap();
+        let gone = PlayProcess { start_time: this.start_time + 1, ..this };
+        let directory = tempfile::tempdir().unwrap();
+        let make = |name: &str, process| {
+            let owner = Owner { process, directory: directory.path().join(name) };
+            let name = format!("test-{name}-{}", std::process::id());
+            KindNetwork::create(&docker, &name, &owner).unwrap()
+        };
+        let (killed, kept) = (make("killed", Some(gone)), make("kept", None));
+        let cluster = killed.name().to_owned();
+        // Its maker is gone, and so is the guard that would remove it.
+        std::mem::forget(killed);
+        let started = std::process::Command::new("docker")
+            .args(["create", "--network", &cluster, "--label", &format!("io.x-k8s.kind.cluster={cluster}")])
+            .args(["--name", &format!("{cluster}-control-plane"), "--entrypoint=/bin/true", &image.name])
+            .output()
+            .unwrap();
+        assert!(started.status.success(), "{started:?}");
+
+        let all = standing(&docker);
+        let find = |name: &str| all.iter().find(|standing| standing.name == name).unwrap();
+        let abandoned = find(&cluster);
+        assert!(abandoned.is_abandoned() && !abandoned.running, "{abandoned:?}");
+        assert_eq!(abandoned.nodes, [format!("{cluster}-control-plane")]);
+        assert!(find(kept.name()).is_kept() && !find(kept.name()).is_abandoned());
+
+        abandoned.remove(&docker).unwrap();
+        let left = standing(&docker);
+        assert!(left.iter().all(|standing| standing.name != cluster), "{left:?}");
+        assert!(left.iter().any(|standing| standing.name == kept.name()), "{left:?}");
+        let name = kept.name().to_owned();
+        kept.remove().unwrap();
+        assert!(standing(&docker).iter().all(|standing| standing.name != name));
+    });
+}
