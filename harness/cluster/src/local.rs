@@ -17,6 +17,7 @@ use std::{
 
 use spangate_scenario::model;
 
+pub(crate) use self::ready::reason;
 pub use self::{
     apiserver::{ApiServerConfig, LocalApiServer, TracingTo},
     collector::{CollectorConfig, LocalCollector, scrape},

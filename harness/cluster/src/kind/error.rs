@@ -38,12 +38,15 @@ pub enum KindError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// kind, or what was run on a node, failed.
-    #[error("{what} ended with {status}; the last lines of {}:\n{tail}", log.display())]
+    #[error("{what} ended with {status}{}; the last lines of {}:\n{tail}",
+        reason.as_ref().map(|reason| format!(", kube-apiserver said: {reason}")).unwrap_or_default(), log.display())]
     Failed {
         /// What failed.
         what: &'static str,
         /// How it ended.
         status: ExitStatus,
+        /// The line of the API server's log that tells why, if there is one.
+        reason: Option<String>,
         /// Its log.
         log: PathBuf,
         /// The end of the log.

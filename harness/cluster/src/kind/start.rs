@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     kubeconfig::Access,
+    local::reason,
     private,
     process::{Child, Lifetime, Spec, log_tail},
     progress::{Event, Progress},
@@ -92,7 +93,10 @@ impl KindNetwork {
         progress.event(Event::Starting { what: STARTING, version: config.kubernetes });
         let began = Instant::now();
         let made = self.made(config, progress).await;
-        let (address, access, kubeconfig) = made.inspect_err(|_| self.save_logs(&config.dir))?;
+        let (address, access, kubeconfig) = made.map_err(|error| {
+            self.save_logs(&config.dir);
+            explained(error, &fs::read_to_string(config.dir.join("kube-apiserver.log")).unwrap_or_default())
+        })?;
         let waiting = self.wait_for_end(config)?;
         progress.event(Event::Ready { what: READY, elapsed: began.elapsed() });
         let (node, version) = (self.node(), config.kubernetes);
@@ -228,7 +232,7 @@ impl KindNetwork {
         if status.success() {
             return Ok(());
         }
-        Err(KindError::Failed { what, status, tail: log_tail(&log, TAIL), log })
+        Err(KindError::Failed { what, status, reason: None, tail: log_tail(&log, TAIL), log })
     }
 
     /// A process that ends when the node does.
@@ -258,6 +262,21 @@ fn docker_env() -> BTreeMap<String, String> {
     text.filter(|(name, _)| ours(name)).collect()
 }
 
+/// An error of kind with what the API server says of it, as its log in the form of the container runtime has it: kind
+/// and kubeadm only know that it did not answer.
+fn explained(error: KindError, log: &str) -> KindError {
+    match error {
+        KindError::Failed { what, status, log: path, tail, .. } => {
+            // A time, the stream, and whether the line is whole come first.
+            let plain = |line: &str| line.splitn(4, ' ').nth(3).unwrap_or(line).to_owned();
+            let plain: Vec<String> = log.lines().map(plain).collect();
+            let reason = reason(&plain.join("\n")).map(str::to_owned);
+            KindError::Failed { what, status, reason, log: path, tail }
+        }
+        error => error,
+    }
+}
+
 /// How long a file is; nothing, if it is not there.
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
@@ -268,4 +287,29 @@ fn joined(first: &Path, path: &OsStr) -> OsString {
     all.push(":");
     all.push(path);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn the_api_server_tells_why_kind_failed() {
+        let failed = KindError::Failed {
+            what: "kind create cluster",
+            status: std::process::ExitStatus::from_raw(256),
+            reason: None,
+            log: "kind.log".into(),
+            tail: "end".to_owned(),
+        };
+        let log = "2026-01-01T00:00:00.1Z stderr F I0101 00:00:00.1 1 flags.go:1] x\n\
+                   2026-01-01T00:00:00.2Z stderr F Error: unknown flag: --no-such-flag\n";
+        let text = explained(failed, log).to_string();
+        assert!(
+            text.contains("exit status: 1, kube-apiserver said: Error: unknown flag: --no-such-flag;"),
+            "{text}"
+        );
+    }
 }

@@ -188,7 +188,7 @@ const PORT_TAKEN: &str = "address already in use";
 ///
 /// kube-apiserver writes errors in klog's format (`E1123 15:29:36...`) or as `Error: ...`; etcd writes JSON
 /// with `"level":"fatal"`. Plain lines do not count: the server lists its flags, tracing among them.
-fn reason(log: &str) -> Option<&str> {
+pub(crate) fn reason(log: &str) -> Option<&str> {
     let is_error = |line: &&str| {
         let mut bytes = line.bytes();
         let klog = matches!(bytes.next(), Some(b'E' | b'F')) && bytes.take(4).all(|b| b.is_ascii_digit());
