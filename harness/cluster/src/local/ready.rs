@@ -24,8 +24,8 @@ use crate::{
 #[non_exhaustive]
 pub enum NotReady {
     /// It ended.
-    #[error("{name} ended with {status} before it was ready{}; the last lines of {}:\n{tail}",
-        clause(reason.as_deref(), tail), log.display())]
+    #[error("{name} ended with {status} before it was ready{}{}",
+        clause(reason.as_deref()), ending(log, tail, reason.as_deref()))]
     Exited {
         /// The server.
         name: &'static str,
@@ -39,8 +39,8 @@ pub enum NotReady {
         tail: String,
     },
     /// It runs, and does not answer as it should.
-    #[error("{name} was not ready after {} s (last answer: {answer}){}; the last lines of {}:\n{tail}",
-        limit.as_secs(), clause(reason.as_deref(), tail), log.display())]
+    #[error("{name} was not ready after {} s (last answer: {answer}){}{}",
+        limit.as_secs(), clause(reason.as_deref()), ending(log, tail, reason.as_deref()))]
     Late {
         /// The server.
         name: &'static str,
@@ -209,10 +209,17 @@ fn failing(body: &str) -> String {
     if failed.is_empty() { body.chars().take(200).collect() } else { failed.join(", ") }
 }
 
-/// The reason, unless the end of the log shows it anyway.
-fn clause(reason: Option<&str>, tail: &str) -> String {
-    let reason = reason.filter(|reason| !tail.contains(reason));
+fn clause(reason: Option<&str>) -> String {
     reason.map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+/// The end of a log, without the line that was told before it.
+fn ending(log: &Path, tail: &str, reason: Option<&str>) -> String {
+    let lines: Vec<&str> = tail.lines().filter(|line| Some(*line) != reason).collect();
+    if lines.is_empty() {
+        return format!("; its log is {}", log.display());
+    }
+    format!("; the last lines of {}:\n{}", log.display(), lines.join("\n"))
 }
 
 #[cfg(test)]
