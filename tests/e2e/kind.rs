@@ -1,7 +1,12 @@
-//! On a real kind cluster. Where there is no Docker these tests say so and do nothing; `SPANGATE_REQUIRE_KIND=1` makes that
-//! a failure.
+//! On a real kind cluster. Where there is no Docker, or no image of a node and nothing to build one with, these tests say so
+//! and do nothing; `SPANGATE_REQUIRE_KIND=1` makes that a failure.
 
-use std::{collections::BTreeMap, fs, io::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use spangate::{plan::Plan, report::summary, verdict::Status};
 use spangate_cluster::{
@@ -26,17 +31,31 @@ const SETTINGS: [&str; 9] = [
     "vm/panic_on_oom",
 ];
 
-/// Docker, or a loud word on why there is none.
+/// Docker with what a node takes, or a loud word on what is missing.
 fn docker(test: &str) -> Option<Docker> {
-    match Docker::find(std::env::var_os("PATH").as_deref()) {
+    match docker_with_image() {
         Ok(docker) => Some(docker),
-        Err(error) => {
-            assert!(std::env::var_os("SPANGATE_REQUIRE_KIND").is_none(), "{error}");
+        Err(why) => {
+            assert!(std::env::var_os("SPANGATE_REQUIRE_KIND").is_none(), "{why}");
             // Past the capture of the test runner, which shows nothing of a test that passes.
-            let _ = writeln!(std::io::stderr(), "\n{test}: skipped: {error}");
+            let _ = writeln!(std::io::stderr(), "\n{test}: skipped: {why}");
             None
         }
     }
+}
+
+/// Docker, where the image of a node is there or can be built.
+fn docker_with_image() -> Result<Docker, String> {
+    let path = std::env::var_os("PATH");
+    let docker = Docker::find(path.as_deref()).map_err(|error| error.to_string())?;
+    let image = NodeImage::wanted(Cluster::DEFAULT_KUBERNETES.parse().unwrap()).unwrap();
+    let builder = "debootstrap";
+    let found = |directory: PathBuf| directory.join(builder).exists();
+    let has_builder = path.iter().flat_map(std::env::split_paths).any(found);
+    if has_builder || image.is_at_hand(&docker) {
+        return Ok(docker);
+    }
+    Err(format!("Docker has no image {}, and there is no {builder} to build one with", image.name))
 }
 
 fn settings() -> BTreeMap<&'static str, String> {
