@@ -155,8 +155,8 @@ impl Design {
         }
         format!(
             "apiVersion: spangate/v1alpha1\nkind: Scenario\nmetadata:\n  name: duet-{}\nspec:\n  seed: {}\n  cluster: \
-             {{kubernetes: \"{}\"}}\n  load:\n    arrivals:\n      stages:\n{stages}  expect:\n    \
-             - requests: {{where: {{status: \">= 400\"}}, count: 0}}\n",
+             {{kubernetes: \"{}\"}}\n  load:\n    arrivals:\n      stages:\n{stages}    objects: 1000\n  expect:\n    \
+             - requests: {{where: {{status: \">= 400\"}}, share: \"< 1%\"}}\n",
             operation.name(),
             self.seed,
             self.kubernetes,

@@ -142,7 +142,14 @@ impl DuetReport {
         let versions: Vec<String> =
             self.components.iter().map(|it| format!("{} {}", it.name, it.version)).collect();
         let design = &self.design;
-        format!(
+        let mut out = String::new();
+        for said in &self.rows {
+            if let Said::Nothing { operation, why } = said {
+                let _ = writeln!(out, "{} is inconclusive: {why}", operation.name());
+            }
+        }
+        let _ = write!(
+            out,
             "CPU of kube-apiserver a request, medians with 95% intervals of the bootstrap; {} pairs of blocks of {} s at \
              {}/s.\n{}; {cpus} CPUs ({cpu}), Linux {kernel}; {}.\n`{}`\n",
             design.pairs,
@@ -151,7 +158,8 @@ impl DuetReport {
             versions.join(", "),
             self.started,
             self.repeat,
-        )
+        );
+        out
     }
 }
 
@@ -161,10 +169,10 @@ const TITLES: [&str; 8] =
 fn cells(said: &Said) -> [String; 8] {
     let row = match said {
         Said::Row(row) => row,
-        Said::Nothing { operation, why } => {
+        Said::Nothing { operation, .. } => {
             let mut cells = [const { String::new() }; 8];
             operation.name().clone_into(&mut cells[0]);
-            cells[4] = format!("inconclusive: {why}");
+            "inconclusive".clone_into(&mut cells[4]);
             return cells;
         }
     };
@@ -243,7 +251,8 @@ mod tests {
         assert_eq!(report.exit(), Exit::Inconclusive);
         let (text, page) = (report.text(), report.markdown());
         assert!(
-            text.contains("inconclusive: too busy") && page.contains("inconclusive: too busy"),
+            text.contains("list is inconclusive: too busy")
+                && page.contains("list is inconclusive: too busy"),
             "{text}{page}"
         );
         assert!(text.contains("200us [180us, 220us]") && text.contains("+20.0% [+18.0%, +22.0%]"), "{text}");
