@@ -76,6 +76,14 @@ impl Operation {
         }
     }
 
+    /// Objects that are there before: a page of a list, and for updates so many that hardly any two of them meet.
+    const fn objects(self) -> u32 {
+        match self {
+            Self::Update => 1000,
+            Self::Get | Self::List | Self::Create | Self::Patch => 50,
+        }
+    }
+
     /// As an entry of a mix.
     const fn entry(self) -> &'static str {
         match self {
@@ -155,11 +163,12 @@ impl Design {
         }
         format!(
             "apiVersion: spangate/v1alpha1\nkind: Scenario\nmetadata:\n  name: duet-{}\nspec:\n  seed: {}\n  cluster: \
-             {{kubernetes: \"{}\"}}\n  load:\n    arrivals:\n      stages:\n{stages}    objects: 1000\n  expect:\n    \
+             {{kubernetes: \"{}\"}}\n  load:\n    arrivals:\n      stages:\n{stages}    objects: {}\n  expect:\n    \
              - requests: {{where: {{status: \">= 400\"}}, share: \"< 1%\"}}\n",
             operation.name(),
             self.seed,
             self.kubernetes,
+            operation.objects(),
         )
     }
 }
