@@ -7,7 +7,7 @@ use std::time::Duration;
 use spangate::{
     bench::{self, Design, DuetOptions, Operation, analysis::Row, report::Said},
     event::Events,
-    run::directory::RunDirectory,
+    run::{self, directory::RunDirectory},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ fn measured(design: &Design) -> Option<Row> {
     let cancel = CancellationToken::new();
     let each = async |_, plan, options: &_| {
         let (events, _stream) = Events::channel();
-        bench::carry_out(plan, options, events, CancellationToken::new()).await
+        Box::pin(run::run(plan, options, events, CancellationToken::new())).await
     };
     let duet = bench::run(design, &[Operation::Get], &options, &cancel, each, &events);
     let (report, _) = alone(Box::pin(duet)).unwrap();

@@ -9,5 +9,5 @@ mod duet;
 pub mod report;
 
 pub use design::{Design, Operation};
-pub use duet::{DuetOptions, carry_out, run};
+pub use duet::{DuetOptions, run};
 pub use report::DuetReport;

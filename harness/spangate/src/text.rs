@@ -1,6 +1,9 @@
 //! Words and figures for people.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::{Display, Write as _},
+    time::Duration,
+};
 
 use spangate_scenario::model::RequestFilter;
 
@@ -62,6 +65,40 @@ pub fn filter(filter: &RequestFilter) -> String {
     let window = filter.during.map(|window| format!("{}..{}", window.from, window.to));
     word("during ", window.as_ref().map(|v| v as &dyn Display));
     if words.is_empty() { "of any kind".to_owned() } else { words.join(" ") }
+}
+
+/// Adds a table: the first column to the left, figures to the right, the last one as it is.
+pub(crate) fn table<const N: usize>(out: &mut String, titles: &[String; N], rows: &[[String; N]]) {
+    let all = || std::iter::once(titles).chain(rows);
+    let widths: Vec<usize> =
+        (0..N).map(|column| all().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    for row in all() {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
+            if column == 0 || column + 1 == N { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+        });
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+}
+
+/// Adds a table as Markdown, and an empty line.
+pub(crate) fn markdown_table<const N: usize>(
+    out: &mut String,
+    titles: &[String; N],
+    rows: impl Iterator<Item = [String; N]>,
+) {
+    let _ = writeln!(out, "| {} |", titles.join(" | "));
+    let _ = writeln!(out, "|{}", "---|".repeat(N));
+    for row in rows {
+        let _ = writeln!(out, "| {} |", row.map(|text| cell(&text)).join(" | "));
+    }
+    out.push('\n');
+}
+
+/// Text that does not end a cell, nor starts emphasis or HTML.
+pub(crate) fn cell(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('|', "\\|").replace('*', "\\*");
+    escaped.replace('<', "&lt;").replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     event::{Event, Events},
     plan::Plan,
     report::Report,
-    run::{self, RunOptions, directory::RunDirectory},
+    run::{RunOptions, directory::RunDirectory},
     saved,
 };
 
@@ -32,13 +32,14 @@ const RESULT: &str = "result.json";
 /// The report for people who read it elsewhere.
 const MARKDOWN: &str = "result.md";
 
-/// Measures what tracing adds to operations. Every run that is whole is kept, also when a later one breaks.
+/// Measures what tracing adds to operations, each by a run that `carry_out` makes. Every run that is whole is kept, also
+/// when a later one breaks.
 pub async fn run(
     design: &Design,
     operations: &[Operation],
     options: &DuetOptions,
     cancel: &CancellationToken,
-    show: impl AsyncFn(Operation, Plan, &RunOptions) -> Result<(Report, RunDirectory), CommandError>,
+    carry_out: impl AsyncFn(Operation, Plan, &RunOptions) -> Result<(Report, RunDirectory), CommandError>,
     events: &Events,
 ) -> Result<(DuetReport, RunDirectory), CommandError> {
     let (start, began) = (Instant::now(), jiff::Timestamp::now());
@@ -63,7 +64,7 @@ pub async fn run(
             .map_err(|error| CommandError::bug("the scenario of the duet is not valid").because(error))?;
         let path = PathBuf::from(format!("duet-{}.yaml", operation.name()));
         let plan = Plan::new(spangate_scenario::Loaded { scenario, text, path }, None)?;
-        let (judged, run) = show(*operation, plan, &runs).await?;
+        let (judged, run) = carry_out(*operation, plan, &runs).await?;
         report.components = judged.components;
         let evidence = saved::read(&run, None)?;
         report.rows.push(match analyse(design, *operation, &evidence) {
@@ -79,14 +80,4 @@ pub async fn run(
         }
     }
     Ok((report, directory))
-}
-
-/// Carries out one run of a duet.
-pub async fn carry_out(
-    plan: Plan,
-    options: &RunOptions,
-    events: Events,
-    cancel: CancellationToken,
-) -> Result<(Report, RunDirectory), CommandError> {
-    Box::pin(run::run(plan, options, events, cancel)).await
 }

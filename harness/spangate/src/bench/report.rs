@@ -113,26 +113,18 @@ impl DuetReport {
 
     /// The report as text, ending in a newline.
     pub fn text(&self) -> String {
-        let mut rows = vec![TITLES.map(str::to_owned)];
-        rows.extend(self.rows.iter().map(cells));
-        let widths: [usize; 8] =
-            std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
         let mut out = String::new();
-        for row in rows {
-            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-            let _ = writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
-        }
+        let rows: Vec<_> = self.rows.iter().map(cells).collect();
+        text::table(&mut out, &TITLES.map(str::to_owned), &rows);
         let _ = write!(out, "{}", self.foot());
         out
     }
 
     /// The report as Markdown, ending in a newline.
     pub fn markdown(&self) -> String {
-        let mut out = format!("| {} |\n|{}\n", TITLES.join(" | "), "---|".repeat(TITLES.len()));
-        for said in &self.rows {
-            let _ = writeln!(out, "| {} |", cells(said).join(" | "));
-        }
-        let _ = write!(out, "\n{}", self.foot());
+        let mut out = String::new();
+        text::markdown_table(&mut out, &TITLES.map(str::to_owned), self.rows.iter().map(cells));
+        let _ = write!(out, "{}", self.foot());
         out
     }
 

@@ -11,7 +11,7 @@ use crate::{
     error::CommandError,
     event::Events,
     exit::Exit,
-    run::directory::RunDirectory,
+    run::{self, directory::RunDirectory},
 };
 
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ async fn duet(args: DuetArgs, session: &Session) -> Result<Exit, CommandError> {
     let each = async |operation: Operation, plan, options: &_| {
         let (events, shown) = terminal::show(session.global.quiet);
         events.send(crate::event::Event::Note(format!("measuring {}", operation.name())));
-        let outcome = bench::carry_out(plan, options, events, session.cancel.clone()).await;
+        let outcome = Box::pin(run::run(plan, options, events, session.cancel.clone())).await;
         // The view goes first, so that its bar does not mix with what follows.
         let _ = shown.await;
         outcome

@@ -14,7 +14,7 @@ use spangate_sink::{Passage, Sink, SinkConfig, SinkHandle, Store};
 use spangate_trace::{Clock, UnixNanos};
 
 use super::{Configuration, Rewiring, Wired, prometheus, telemetry::Telemetry};
-use crate::error::CommandError;
+use crate::{error::CommandError, measure::Meter};
 
 /// How often the Collector is started again on other ports.
 const ATTEMPTS: u32 = 3;
@@ -295,7 +295,7 @@ impl RunningCollector {
 
     /// Adds what a process that is about to end has counted.
     async fn count(&self, process: &LocalCollector) {
-        let peak = peak_rss(process.child().pid()).unwrap_or_default();
+        let peak = Meter::new(process.child().pid()).read().map_or(0, |usage| usage.peak_rss);
         let counted = self.scrape().await;
         let now = self.clock.now();
         let mut state = self.state();
@@ -324,12 +324,4 @@ impl RunningCollector {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The most memory of a process that was ever resident, in bytes (`VmHWM`, `proc_pid_status(5)`).
-fn peak_rss(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
 }

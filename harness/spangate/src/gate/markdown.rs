@@ -6,7 +6,10 @@ use super::{
     report::GateReport,
     summary::{class, cost, header, volume},
 };
-use crate::verdict::{Status, Verdict};
+use crate::{
+    text::{cell, markdown_table},
+    verdict::{Status, Verdict},
+};
 
 /// The report as Markdown, ending in a newline.
 pub fn markdown(report: &GateReport) -> String {
@@ -16,9 +19,9 @@ pub fn markdown(report: &GateReport) -> String {
     out.push_str("| | rule | observed | expected |\n|---|---|---|---|\n");
     report.verdicts.iter().for_each(|verdict| rule(&mut out, verdict));
     out.push('\n');
-    table(&mut out, &header(), report.classes.iter().map(|row| class(row, report.confidence)));
+    markdown_table(&mut out, &header(), report.classes.iter().map(|row| class(row, report.confidence)));
     let titles = ["cost", "base", "head", "change", "range of the rounds"].map(str::to_owned);
-    table(&mut out, &titles, report.costs.iter().map(cost));
+    markdown_table(&mut out, &titles, report.costs.iter().map(cost));
     for verdict in report.verdicts.iter().filter(|verdict| verdict.status != Status::Pass) {
         let reasons: Vec<String> = verdict.reasons.iter().map(|reason| reason.replace('\n', " ")).collect();
         let traces: Vec<String> = verdict.examples.iter().map(|trace| format!("`{trace}`")).collect();
@@ -64,21 +67,6 @@ fn rule(out: &mut String, verdict: &Verdict) {
             cell(&told.unwrap_or_default())
         );
     }
-}
-
-fn table<const N: usize>(out: &mut String, titles: &[String; N], rows: impl Iterator<Item = [String; N]>) {
-    let _ = writeln!(out, "| {} |", titles.join(" | "));
-    let _ = writeln!(out, "|{}", "---|".repeat(N));
-    for row in rows {
-        let _ = writeln!(out, "| {} |", row.map(|text| cell(&text)).join(" | "));
-    }
-    out.push('\n');
-}
-
-/// Text that does not end a cell, nor starts emphasis or HTML.
-fn cell(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('|', "\\|").replace('*', "\\*");
-    escaped.replace('<', "&lt;").replace('\n', " ")
 }
 
 #[cfg(test)]

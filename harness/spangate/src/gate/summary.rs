@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     report::summary::{Style, draw_verdict, line},
-    text,
+    text::{self, table},
     verdict::Status,
 };
 
@@ -99,18 +99,5 @@ fn expected(kept: Kept) -> String {
     match kept.open {
         0 => kept.expected.to_string(),
         open => format!("{}..{}", kept.expected, kept.expected + open),
-    }
-}
-
-/// Adds a table: the first column to the left, figures to the right, the last one as it is.
-fn table<const N: usize>(out: &mut String, titles: &[String; N], rows: &[[String; N]]) {
-    let all = || std::iter::once(titles).chain(rows);
-    let widths: Vec<usize> =
-        (0..N).map(|column| all().map(|row| row[column].len()).max().unwrap_or(0)).collect();
-    for row in all() {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 || column + 1 == N { format!("{cell:width$}") } else { format!("{cell:>width$}") }
-        });
-        line(out, &cells.collect::<Vec<_>>().join("  "));
     }
 }

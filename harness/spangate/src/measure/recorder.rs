@@ -127,6 +127,18 @@ mod tests {
         Command::new("/bin/sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap()
     }
 
+    /// Waits until a process has used so much that it was read in between, and gives what it has used.
+    fn worked(child: &Child) -> u64 {
+        let mut meter = Meter::new(child.id());
+        loop {
+            let used = meter.read().unwrap().cpu_nanos;
+            if used > 3 * u64::try_from(PACE.as_nanos()).unwrap() {
+                return used;
+            }
+            thread::yield_now();
+        }
+    }
+
     fn end(mut child: Child) {
         child.kill().unwrap();
         child.wait().unwrap();
@@ -140,17 +152,18 @@ mod tests {
         let first = busy();
         follow.process("busy", first.id());
         let recorder = Recorder::start(Clock::new(), follow.clone());
-        thread::sleep(Duration::from_millis(350));
+        let of_first = worked(&first);
         end(first);
         let second = busy();
         follow.process("busy", second.id());
-        thread::sleep(Duration::from_millis(350));
+        let of_second = worked(&second);
         let measured = recorder.stop();
         end(second);
         let cpu: Vec<u64> = measured.0.iter().map(|sample| sample.processes["busy"].cpu_nanos).collect();
         assert!(cpu.is_sorted() && cpu.len() >= 4, "{cpu:?}");
-        let half = cpu[cpu.len() / 2];
-        assert!(half > 0 && cpu[cpu.len() - 1] > half, "{cpu:?}");
+        // What the first one did since it was read last is not seen.
+        let seen = cpu.last().unwrap() + 2 * u64::try_from(PACE.as_nanos()).unwrap();
+        assert!(seen >= of_first + of_second, "{cpu:?} {of_first} {of_second}");
         assert!(measured.0.iter().all(|sample| sample.host.is_some()));
     }
 }
