@@ -14,6 +14,7 @@ pub mod exit;
 pub mod gate;
 pub mod measure;
 pub mod merge;
+pub mod overhead;
 pub mod plan;
 pub mod report;
 pub mod run;

@@ -1,0 +1,8 @@
+//! What tracing costs: plain data of an experiment, and what may be said of it.
+//!
+//! An experiment measures arms, each in units that are paired by rounds. What was measured is a [`Measured`], a file that
+//! outlives the run; everything after it is pure.
+
+pub mod measured;
+
+pub use measured::{Arm, Key, Measured, Metric, Unit};
