@@ -17,4 +17,5 @@ mod harness;
 mod kind;
 mod prove_sampling;
 mod scenarios;
+mod skipped;
 mod templates;

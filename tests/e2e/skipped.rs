@@ -1,0 +1,38 @@
+//! A test that cannot run here says so where people look, and where machines do: a passing test of cargo is silent.
+
+use std::{env, fs, io::Write as _, path::Path};
+
+use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
+
+/// Says on standard error and in `target/tmp/junit/TEST.xml` why a test did nothing.
+///
+/// # Panics
+///
+/// When the environment variable `require` is set: there, the test must run.
+pub(crate) fn skipped(test: &str, require: &str, why: &str) {
+    assert!(env::var_os(require).is_none(), "{test} must run, for {require} is set: {why}");
+    // Past the capture of the test runner, which shows nothing of a test that passes.
+    let _ = writeln!(std::io::stderr(), "\n{test}: skipped: {why}");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("junit");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join(format!("{test}.xml")), junit(test, why)).unwrap();
+}
+
+fn junit(test: &str, why: &str) -> String {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(why);
+    let mut case = TestCase::new(test, status);
+    case.set_classname("e2e");
+    let mut suite = TestSuite::new("e2e");
+    suite.add_test_case(case);
+    let mut report = Report::new("spangate-tests");
+    report.add_test_suite(suite);
+    report.to_string().unwrap()
+}
+
+#[test]
+fn junit_says_that_and_why_a_test_was_skipped() {
+    let text = junit("on_kind", "no Docker <here>");
+    assert!(text.contains(r#"<testsuite name="e2e" tests="1" skipped="1""#), "{text}");
+    assert!(text.contains(r#"<skipped message="no Docker &lt;here&gt;"/>"#), "{text}");
+}
