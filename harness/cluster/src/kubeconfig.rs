@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use crate::pki::{ADMIN, Identity, Pki, USER};
+use crate::pki::{ADMIN, CLUSTER_ADMIN, Identity, Pki, USER};
 
 /// What a client needs to talk to an API server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Access {
     pub admin: Identity,
     /// The unprivileged client, whose trace context becomes a link.
     pub user: Identity,
+    /// The administrator that kubeadm makes, whose trace context becomes a link; only where kubeadm was.
+    pub cluster_admin: Option<Identity>,
 }
 
 // === impl Access ===
@@ -23,11 +25,12 @@ pub struct Access {
 impl Access {
     /// Access to the server at `endpoint` with the certificates of `pki`.
     pub fn new(endpoint: String, pki: &Pki) -> Self {
-        Self { endpoint, ca_pem: pki.ca_pem.clone(), admin: pki.admin.clone(), user: pki.user.clone() }
+        let (ca_pem, admin, user) = (pki.ca_pem.clone(), pki.admin.clone(), pki.user.clone());
+        Self { endpoint, ca_pem, admin, user, cluster_admin: None }
     }
 
     /// A kubeconfig with everything inlined: the context `spangate` is the privileged client, the context
-    /// `spangate-user` the other.
+    /// `spangate-user` the other; `spangate-cluster-admin` is kubeadm's administrator, if there is one.
     ///
     /// It is JSON, which is YAML too: kubectl and every client library read it.
     pub fn kubeconfig(&self) -> String {
@@ -39,6 +42,15 @@ impl Access {
         };
         let context =
             |name: &str, user: &str| json!({"name": name, "context": {"cluster": "spangate", "user": user}});
+        let all = [
+            (ADMIN, Some(&self.admin)),
+            (USER, Some(&self.user)),
+            (CLUSTER_ADMIN, self.cluster_admin.as_ref()),
+        ];
+        let all = all.into_iter().filter_map(|(name, identity)| Some((name, identity?)));
+        let named = |name| if name == ADMIN { "spangate" } else { name };
+        let contexts: Vec<_> = all.clone().map(|(name, _)| context(named(name), name)).collect();
+        let users: Vec<_> = all.map(|(name, identity)| user(name, identity)).collect();
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -47,8 +59,8 @@ impl Access {
                 "server": self.endpoint,
                 "certificate-authority-data": STANDARD.encode(&self.ca_pem),
             }}],
-            "contexts": [context("spangate", ADMIN), context(USER, USER)],
-            "users": [user(ADMIN, &self.admin), user(USER, &self.user)],
+            "contexts": contexts,
+            "users": users,
         });
         format!("{config:#}\n")
     }

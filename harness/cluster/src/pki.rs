@@ -105,6 +105,8 @@ pub struct PkiFiles {
 pub const ADMIN: &str = "spangate-admin";
 /// The common name of the unprivileged client.
 pub const USER: &str = "spangate-user";
+/// Name of the client in `kubeadm:cluster-admins`, which only kubeadm gives rights to.
+pub const CLUSTER_ADMIN: &str = "spangate-cluster-admin";
 /// The group whose trace context the API server follows and whom RBAC allows everything.
 pub const PRIVILEGED_GROUP: &str = "system:masters";
 

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use spangate_scenario::{model::BatchProcessor, units::PerMillion};
+use spangate_scenario::{document, model::BatchProcessor, units::PerMillion};
 
 use crate::version::Version;
 
@@ -23,6 +23,17 @@ pub fn file(version: Version, endpoint: &str, sampling: Option<PerMillion>) -> S
         writeln!(yaml, "samplingRatePerMillion: {}", rate.get()).expect("writing to a string cannot fail");
     }
     yaml
+}
+
+/// What a `TracingConfiguration` says: the receiver, and the sampling rate if there is one.
+///
+/// Nothing, if it is not one that [`file`] wrote.
+pub fn read(text: &str) -> Option<(String, Option<PerMillion>)> {
+    let config = document::read(text).ok()?;
+    let endpoint = config["endpoint"].as_str()?.to_owned();
+    let rate = &config["samplingRatePerMillion"];
+    let number = |rate: &serde_json::Value| PerMillion::new(rate.as_u64()?.try_into().ok()?);
+    Some((endpoint, if rate.is_null() { None } else { Some(number(rate)?) }))
 }
 
 /// The newest configuration version that a server of `version` reads without a warning.
@@ -67,6 +78,17 @@ mod tests {
     use spangate_scenario::units;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for rate in [None, PerMillion::new(0), PerMillion::new(10_000)] {
+            let text = file(Version::new(1, 37, 2), "127.0.0.1:4317", rate);
+            assert_eq!(read(&text), Some(("127.0.0.1:4317".to_owned(), rate)));
+        }
+        for other in ["", "endpoint: [", "endpoint: a:1\nsamplingRatePerMillion: many\n"] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn api_version_follows_the_release() {

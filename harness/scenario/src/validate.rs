@@ -14,6 +14,7 @@ mod bounds;
 mod cluster;
 mod collector;
 mod etcd;
+mod existing;
 mod expect;
 mod faults;
 mod fields;
@@ -96,6 +97,7 @@ pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
     }
     load::without_api_server(parts, &mut findings);
     kind::check(parts, &mut findings);
+    existing::check(parts, &mut findings);
     if let Some(expect) = parts.expect {
         expect::check(expect, parts, &root.key("spec.expect"), &mut findings);
     }

@@ -17,11 +17,13 @@ mod bench;
 mod check;
 mod cluster;
 mod collector;
+mod existing;
 mod gate;
 mod live;
 mod merge;
 mod phases;
 mod plan;
+mod rbac;
 mod run;
 mod schema;
 mod show;
@@ -81,6 +83,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Show what a scenario would start and send, with every default resolved.
     Plan(plan::PlanArgs),
+    /// Print the rights that runs of scenarios need on a cluster that is there already, for `kubectl apply -f -`.
+    Rbac(rbac::RbacArgs),
     /// Judge a saved run again.
     Check(check::CheckArgs),
     /// Draw a trace of a saved run as a waterfall.
@@ -117,6 +121,8 @@ enum ProviderName {
     Local,
     /// A cluster that the real kind makes in Docker.
     Kind,
+    /// A cluster that is there already, by its kubeconfig.
+    Existing,
 }
 
 impl std::convert::From<ProviderName> for Provider {
@@ -124,6 +130,7 @@ impl std::convert::From<ProviderName> for Provider {
         match name {
             ProviderName::Local => Self::Local,
             ProviderName::Kind => Self::Kind,
+            ProviderName::Existing => Self::Existing,
         }
     }
 }
@@ -178,6 +185,7 @@ async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandEr
         Command::Bench(command) => bench::run(command, session).await,
         Command::Validate(args) => validate::run(&args, session),
         Command::Plan(args) => plan::run(&args, session),
+        Command::Rbac(args) => rbac::run(&args, session),
         Command::Check(args) => check::run(&args, session),
         Command::Show(args) => show::run(&args, session),
         Command::Phases(args) => phases::run(&args, session),

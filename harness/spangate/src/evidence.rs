@@ -102,6 +102,9 @@ pub struct Facts {
     /// What is known of the Collector, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collector: Option<CollectorFacts>,
+    /// A group of who sent as `admin`, where the API server was asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_group: Option<String>,
 }
 
 /// How the generator kept to its schedule.
@@ -203,15 +206,17 @@ impl Facts {
 // === impl Evidence ===
 
 impl Evidence {
-    /// Puts the evidence together.
+    /// Puts the evidence together. What was found out of who sent wins over what the scenario says.
     pub fn new(
-        scenario: Scenario,
+        mut scenario: Scenario,
         requests: Vec<RequestRecord>,
         injections: Vec<Injection>,
         capture: Capture,
         facts: Facts,
     ) -> Self {
         let stages = scenario.spec.load.stage_labels();
+        scenario.spec.cluster.admin_group =
+            facts.admin_group.clone().or(scenario.spec.cluster.admin_group.take());
         let (watched, passed, traces) = (Vec::new(), None, Vec::new());
         let usage = Measurements::default();
         Self { scenario, requests, injections, watched, capture, facts, passed, traces, usage, stages }

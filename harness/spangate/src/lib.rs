@@ -10,6 +10,7 @@ pub mod collector;
 pub mod error;
 pub mod event;
 pub mod evidence;
+pub mod existing;
 pub mod exit;
 pub mod gate;
 pub mod measure;

@@ -18,6 +18,7 @@ use spangate_scenario::{
 use crate::{
     collector::Configuration,
     error::CommandError,
+    existing::Existing,
     run::{directory::RunDirectory, kind},
     text, verdict,
 };
@@ -50,6 +51,8 @@ pub struct Plan {
     pub collector_override: CollectorOverride,
     /// The provider, when it is not the scenario's own.
     pub provider_override: Option<Provider>,
+    /// The cluster that is there already, on the provider existing.
+    pub existing: Option<Existing>,
 }
 
 /// A Collector, or a configuration of it, in place of the scenario's; paths as the user gave them.
@@ -154,6 +157,13 @@ impl Plan {
         if let Some(replay) = &replay {
             replay.prepare(load, &mut preparation);
         }
+        if scenario.spec.cluster.provider == Provider::Existing && preparation.custom_resources {
+            let message =
+                format!("{} cannot run on an existing cluster: its load has `widgets`", path.display());
+            return Err(CommandError::usage(message).help(
+                "their definition would be one of the whole cluster; what a run makes there is in namespaces of its own",
+            ));
+        }
         Ok(Self {
             scenario,
             text,
@@ -168,6 +178,7 @@ impl Plan {
             record_override: None,
             collector_override: CollectorOverride::default(),
             provider_override: None,
+            existing: None,
         })
     }
 
@@ -201,6 +212,11 @@ impl Plan {
         self.scenario.spec.cluster.provider == Provider::Kind && self.synthetic.is_none()
     }
 
+    /// Whether it runs on a cluster that is there already.
+    pub fn on_existing(&self) -> bool {
+        self.scenario.spec.cluster.provider == Provider::Existing && self.synthetic.is_none()
+    }
+
     /// The programs that the scenario wants, in the order in which they are looked for.
     pub fn wanted(&self, assets: &Assets) -> Result<Vec<Wanted>, CommandError> {
         let cluster = &self.scenario.spec.cluster;
@@ -214,6 +230,9 @@ impl Plan {
             })
         });
         let collector = collector.transpose()?;
+        if self.on_existing() {
+            return Ok(Vec::new());
+        }
         if self.on_kind() {
             return Ok([assets.wanted_kind(cluster)].into_iter().chain(collector).collect());
         }
@@ -244,9 +263,7 @@ impl Plan {
         ];
         let options = options.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
         let mut command = format!("spangate run {} --seed {}", word(&self.path), self.scenario.spec.seed);
-        if let Some(provider) = self.provider_override {
-            command = format!("{command} --provider {provider}");
-        }
+        command = self.where_it_ran(command);
         for (name, path) in options {
             command = format!("{command} --{name} {}", word(path));
         }
@@ -266,9 +283,7 @@ impl Plan {
                 command = format!("{command} --{option} {}", word(&path));
             }
         }
-        if let Some(provider) = self.provider_override {
-            command = format!("{command} --provider {provider}");
-        }
+        command = self.where_it_ran(command);
         if self.kind_config.is_some() {
             command = format!("{command} --kind-config \"$here/{}\"", RunDirectory::KIND);
         }
@@ -285,6 +300,17 @@ impl Plan {
             command = format!("{command} --record \"$here/{}\"", RunDirectory::RECORD);
         }
         format!("#!/bin/sh\nhere=$(dirname \"$0\")\nexec {command} --out \"$here/..\" \"$@\"\n")
+    }
+
+    /// The command with what says where it ran.
+    fn where_it_ran(&self, mut command: String) -> String {
+        if let Some(provider) = self.provider_override {
+            command = format!("{command} --provider {provider}");
+        }
+        for (name, value) in self.existing.iter().flat_map(|existing| &existing.options) {
+            command = format!("{command} --{name} {}", shell_word(value));
+        }
+        command
     }
 
     /// What a user is shown.
@@ -419,9 +445,12 @@ impl fmt::Display for View {
         for component in &self.components {
             writeln!(f, "#   {} {}: {}", component.name, component.wanted, component.found)?;
         }
-        let place =
-            if self.kind.is_some() { "at the gateway of the cluster's network" } else { "on loopback" };
-        writeln!(f, "#   OTLP sink: any free port {place}")?;
+        let place = match self.scenario.spec.cluster.provider {
+            Provider::Local => "any free port on loopback",
+            Provider::Kind => "any free port at the gateway of the cluster's network",
+            Provider::Existing => "where the API server exports to (--otlp-listen)",
+        };
+        writeln!(f, "#   OTLP sink: {place}")?;
         let load = &self.load;
         writeln!(f, "# what would be sent")?;
         let what = if self.scenario.spec.load.traces.is_some() {

@@ -30,6 +30,7 @@ mod decided;
 pub mod directory;
 pub(crate) mod drain;
 pub(crate) mod environment;
+mod existing;
 pub(crate) mod kind;
 mod ledgers;
 mod priority;
@@ -68,7 +69,7 @@ pub async fn run(
 async fn run_in(
     directory: &RunDirectory,
     began: jiff::Timestamp,
-    plan: Plan,
+    mut plan: Plan,
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Report, CommandError> {
@@ -100,6 +101,10 @@ async fn run_in(
             return Err(error.help_else(|| logs_are_in(directory)));
         }
     };
+    // From here on it is known who the load will be.
+    if let Some(group) = environment.admin_group() {
+        plan.scenario.spec.cluster.admin_group = Some(group.to_owned());
+    }
     let run =
         Run { plan: &plan, environment: &environment, clock: notes.clock, events: &events, cancel: &cancel };
     let outcome = tokio::select! {

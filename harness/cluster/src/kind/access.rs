@@ -7,13 +7,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::StatusCode;
-use spangate_scenario::document;
+use spangate_scenario::{document, model::Cluster};
 use tokio::time::{sleep, timeout};
 
 use super::{error::KindError, network::KindNetwork};
 use crate::{
     kubeconfig::Access,
-    pki::{ADMIN, Identity, PRIVILEGED_GROUP, USER},
+    pki::{ADMIN, CLUSTER_ADMIN, Identity, PRIVILEGED_GROUP, USER},
     probe::Probe,
 };
 
@@ -32,7 +32,7 @@ impl KindNetwork {
         published.map(|address| format!("https://{address}")).ok_or(unclear)
     }
 
-    /// Where the API server is, and two clients of it. Blocks.
+    /// Where the API server is, and three clients of it. Blocks.
     ///
     /// It is reached at the node's own address: through the published port every byte would pass Docker's proxy.
     /// kubeadm signs the certificates on the node, so that the key of the cluster's authority stays there.
@@ -56,6 +56,7 @@ impl KindNetwork {
             ca_pem,
             admin: client(ADMIN, Some(PRIVILEGED_GROUP))?,
             user: client(USER, None)?,
+            cluster_admin: Some(client(CLUSTER_ADMIN, Some(Cluster::CLUSTER_ADMINS))?),
         };
         Ok((address, access))
     }

@@ -6,7 +6,7 @@ use std::{
     process::ExitStatus,
 };
 
-use super::{error::KindError, network::KindNetwork};
+use super::{error::KindError, network::KindNetwork, standing};
 use crate::{kubeconfig::Access, process::Child, version::Version};
 
 /// A cluster whose API server is ready. Dropping it removes it.
@@ -56,13 +56,7 @@ impl KindCluster {
 
     /// The processes on the node, by their numbers on this machine and their names. Blocks.
     pub fn processes(&self) -> Result<Vec<(u32, String)>, KindError> {
-        let text = self.network.docker.run(["top", &self.node, "-eo", "pid,comm"])?;
-        // The first line is the heading.
-        let process = |line: &str| {
-            let (number, name) = line.trim().split_once(char::is_whitespace)?;
-            Some((number.parse().ok()?, name.trim().to_owned()))
-        };
-        Ok(text.lines().filter_map(process).collect())
+        Ok(standing::processes(&self.network.docker, &self.node)?)
     }
 
     /// What the API server has logged so far. Blocks.

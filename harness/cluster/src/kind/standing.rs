@@ -101,6 +101,11 @@ impl Standing {
         }
     }
 
+    /// The processes on its first node, by their numbers on this machine and their names. Blocks.
+    pub fn processes(&self, docker: &Docker) -> Result<Vec<(u32, String)>, DockerError> {
+        self.nodes.first().map_or_else(|| Ok(Vec::new()), |node| processes(docker, node))
+    }
+
     /// Removes it and the directory of a kept one. Blocks.
     pub fn remove(&self, docker: &Docker) -> Result<(), DockerError> {
         remove(docker, &self.name)?;
@@ -113,6 +118,17 @@ impl Standing {
         }
         Ok(())
     }
+}
+
+/// The processes on a node, by their numbers on this machine and their names. Blocks.
+pub(super) fn processes(docker: &Docker, node: &str) -> Result<Vec<(u32, String)>, DockerError> {
+    let text = docker.run(["top", node, "-eo", "pid,comm"])?;
+    // The first line is the heading.
+    let process = |line: &str| {
+        let (number, name) = line.trim().split_once(char::is_whitespace)?;
+        Some((number.parse().ok()?, name.trim().to_owned()))
+    };
+    Ok(text.lines().filter_map(process).collect())
 }
 
 /// A node, its cluster, and whether it runs, if it is one of ours: only ours have a network of the cluster's name.

@@ -79,6 +79,11 @@ impl KindClusterConfig {
     pub fn tracing_dir(dir: &Path) -> PathBuf {
         dir.join("tracing")
     }
+
+    /// The `TracingConfiguration` in it.
+    pub fn tracing_file(dir: &Path) -> PathBuf {
+        Self::tracing_dir(dir).join(TRACING_FILE)
+    }
 }
 
 // === impl KindNetwork ===

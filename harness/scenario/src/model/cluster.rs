@@ -25,6 +25,11 @@ pub struct Cluster {
     pub api_server: ApiServer,
     /// etcd.
     pub etcd: Etcd,
+    /// A group of the sender `admin`: `system:masters`, whose `traceparent` the API server follows, or on kind
+    /// `kubeadm:cluster-admins`, as in the `admin.conf` of kubeadm, whose `traceparent` becomes a link. Unless given
+    /// `system:masters`; on an existing cluster the API server is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_group: Option<String>,
 }
 
 /// Where the control plane comes from.
@@ -36,6 +41,9 @@ pub enum Provider {
     Local,
     /// A cluster of its own that the real kind makes in Docker: kubeadm, static pods, a kubelet.
     Kind,
+    /// A cluster that is there already, named on the command line of `spangate run`. Of it, the scenario says what it
+    /// expects: `tracing` is compared and never set.
+    Existing,
 }
 
 /// What only a kind cluster has.
@@ -134,6 +142,18 @@ pub struct EtcdTracing {
 impl Cluster {
     /// The Kubernetes version that scenarios use unless they say otherwise.
     pub const DEFAULT_KUBERNETES: &'static str = "1.37";
+    /// The group of those who may do everything; RBAC is not asked.
+    pub const MASTERS: &'static str = "system:masters";
+    /// The group of the administrator that kubeadm makes, since 1.29; it is bound to `cluster-admin`.
+    pub const CLUSTER_ADMINS: &'static str = "kubeadm:cluster-admins";
+    /// The groups whose `traceparent` the API server makes the parent of its spans, since 1.33
+    /// (`k8s.io/apiserver/pkg/endpoints/filters/traces.go`).
+    pub const FOLLOWED_GROUPS: [&'static str; 2] = [Self::MASTERS, "system:monitoring"];
+
+    /// Whether the API server follows the `traceparent` of the sender `admin`.
+    pub fn follows_admin(&self) -> bool {
+        self.admin_group.as_deref().is_none_or(|group| Self::FOLLOWED_GROUPS.contains(&group))
+    }
 }
 
 impl Default for Cluster {
@@ -146,6 +166,7 @@ impl Default for Cluster {
             tracing: Tracing::default(),
             api_server: ApiServer::default(),
             etcd: Etcd::default(),
+            admin_group: None,
         }
     }
 }
@@ -154,13 +175,14 @@ impl Default for Cluster {
 
 impl Provider {
     /// Every provider.
-    pub const ALL: [Self; 2] = [Self::Local, Self::Kind];
+    pub const ALL: [Self; 3] = [Self::Local, Self::Kind, Self::Existing];
 
     /// What scenarios call it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
             Self::Kind => "kind",
+            Self::Existing => "existing",
         }
     }
 }

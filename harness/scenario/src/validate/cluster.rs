@@ -2,7 +2,7 @@
 
 use super::{Findings, names};
 use crate::{
-    model::{BatchProcessor, Cluster},
+    model::{BatchProcessor, Cluster, Provider},
     path::{Path, Step},
     units::Duration,
 };
@@ -23,6 +23,7 @@ pub(super) fn check(cluster: &Cluster, at: &Path, findings: &mut Findings) {
         tracing_gate(cluster, at, findings);
     }
     batch(&cluster.tracing.batch, &at.key("tracing.batch"), findings);
+    admin_group(cluster, at, findings);
     let args = at.key("apiServer.extraArgs");
     for name in cluster.api_server.extra_args.keys() {
         if name.is_empty() || name.starts_with('-') || name.contains(['=', ' ']) {
@@ -75,6 +76,25 @@ fn tracing_gate(cluster: &Cluster, at: &Path, findings: &mut Findings) {
             )
             .help("leave it out: the gate was removed in 1.37, and tracing is always on")
             .rests_on(kubernetes.clone());
+    }
+}
+
+/// Finds a group that nobody has there.
+fn admin_group(cluster: &Cluster, at: &Path, findings: &mut Findings) {
+    let Some(group) = cluster.admin_group.as_deref() else { return };
+    let groups: &[&str] = match cluster.provider {
+        Provider::Local => &[Cluster::MASTERS],
+        Provider::Kind => &[Cluster::MASTERS, Cluster::CLUSTER_ADMINS],
+        // Which there are, its API server says.
+        Provider::Existing => return,
+    };
+    if !groups.contains(&group) {
+        let message = format!("on the provider {} there is no administrator in `{group}`", cluster.provider);
+        let known = groups.iter().map(|group| format!("`{group}`")).collect::<Vec<_>>();
+        findings
+            .add(&at.key("adminGroup"), message)
+            .help(format!("leave it out, or name {}", known.join(" or ")))
+            .rests_on(at.key("provider"));
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn run(command: ClusterCommand, session: &Session) -> Result<Ex
     }
 }
 
-fn refused(error: PlayError) -> CommandError {
+pub(super) fn refused(error: PlayError) -> CommandError {
     match error {
         PlayError::Name { .. } => CommandError::usage(error.to_string()),
         error => CommandError::environment("the control plane cannot be had").because(error),
@@ -118,7 +118,7 @@ fn refused(error: PlayError) -> CommandError {
 }
 
 /// The clusters in Docker that stay until they are taken down, by the names that users know; none without Docker.
-fn on_kind() -> Vec<(String, Standing)> {
+pub(super) fn on_kind() -> Vec<(String, Standing)> {
     let standing = kind::docker().ok().and_then(|docker| Standing::list(&docker).ok());
     let kept = standing.into_iter().flatten().filter(Standing::is_kept);
     kept.map(|standing| (standing.name.trim_start_matches("spangate-").to_owned(), standing)).collect()
@@ -159,6 +159,9 @@ async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, Comman
                 (kubeconfig, view(&cluster))
             }),
             ProviderName::Kind => start_on_kind(play, &args, &events).await,
+            ProviderName::Existing => {
+                Err(CommandError::usage("an existing cluster is up already: name it to `spangate run`"))
+            }
         }
     };
     let started = tokio::select! {
@@ -276,7 +279,7 @@ fn list(
     print(&out).map(|()| Exit::Pass)
 }
 
-fn kind_kubeconfig(standing: &Standing) -> PathBuf {
+pub(super) fn kind_kubeconfig(standing: &Standing) -> PathBuf {
     standing.owner.as_ref().map(|owner| owner.directory.join("kubeconfig")).unwrap_or_default()
 }
 

@@ -9,7 +9,9 @@ use clap::Args;
 use spangate_load::Summary;
 use spangate_scenario::Loaded;
 
-use super::{Output, ProviderName, Session, colour, print, print_json, terminal, warn};
+use super::{
+    Output, ProviderName, Session, colour, existing::ExistingArgs, print, print_json, terminal, warn,
+};
 use crate::{
     error::CommandError,
     exit::Exit,
@@ -55,6 +57,8 @@ pub(super) struct RunArgs {
     /// Configuration of the Collector, in place of the scenario's; relative to where you are.
     #[arg(long, value_name = "PATH")]
     collector_config: Option<PathBuf>,
+    #[command(flatten)]
+    existing: ExistingArgs,
 }
 
 /// Reads a scenario, or says everything that is wrong with it.
@@ -135,17 +139,20 @@ fn replaying(mut loaded: Loaded, record: Option<&Path>) -> Result<Loaded, Comman
 }
 
 pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, CommandError> {
+    let provider = args.existing.provider(args.provider)?;
     // All files are read before the first one runs: a typo in the last one should not cost the others' time.
     let mut plans = Vec::new();
     let mut outcome = Outcome { exit: Exit::Pass, entries: Vec::new() };
     for file in &args.files {
         let loaded = read_scenario(file)
-            .and_then(|loaded| provided(loaded, args.provider))
+            .and_then(|loaded| provided(loaded, provider))
             .and_then(|loaded| with_kind_config(loaded, args.kind_config.as_deref()))
             .and_then(|loaded| replaying(loaded, args.record.as_deref()))
-            .and_then(|loaded| collecting(loaded, &args));
-        match loaded.and_then(|loaded| Plan::new(loaded, args.seed)) {
-            Ok(mut plan) => {
+            .and_then(|loaded| collecting(loaded, &args))
+            .and_then(|loaded| args.existing.settle(loaded, &args.files));
+        match loaded.and_then(|(loaded, existing)| Ok((Plan::new(loaded, args.seed)?, existing))) {
+            Ok((mut plan, existing)) => {
+                plan.existing = existing;
                 plan.record_override.clone_from(&args.record);
                 plan.collector_override =
                     CollectorOverride { binary: args.otelcol.clone(), config: args.collector_config.clone() };

@@ -14,6 +14,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use spangate_inject::{CANARY_NAMESPACE, WebhookHandle};
+use spangate_load::object::{MANAGED_BY, RUN_LABEL};
 use spangate_trace::{SpanId, TraceContext, TraceId};
 use tokio::time::sleep;
 
@@ -23,15 +24,29 @@ const CANARY_PATIENCE: Duration = Duration::from_secs(20);
 const RETRY_EVERY: Duration = Duration::from_millis(25);
 
 /// An API server as its administrator sees it.
+#[derive(Clone)]
 pub(super) struct Administrator {
     client: Client,
+    guest: Option<GuestMarks>,
+}
+
+/// What is different on an API server that others use too: all that is made has the run's label and a name that nobody
+/// else has, and webhooks are called for the run's own namespaces only.
+#[derive(Debug, Clone)]
+pub(super) struct GuestMarks {
+    /// What names end in.
+    pub(super) mark: String,
+    /// The value of the run's label.
+    pub(super) run: String,
+    /// The namespaces of the load.
+    pub(super) namespaces: Vec<String>,
 }
 
 /// Why the API server could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum SetupError {
-    /// The kubeconfig that we wrote ourselves is wrong.
+    /// The kubeconfig is wrong.
     #[error("cannot use the kubeconfig of the control plane")]
     Kubeconfig(#[source] kube::config::KubeconfigError),
     /// A request failed.
@@ -43,6 +58,9 @@ pub(super) enum SetupError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The version is none that is known.
+    #[error("the API server says that its version is {0:?}")]
+    Version(String),
     /// A webhook configuration that we made ourselves is wrong.
     #[error("cannot understand the webhook configuration that was to be registered")]
     Registration(#[source] serde_json::Error),
@@ -72,7 +90,17 @@ impl Administrator {
         config.proxy_url = None;
         let client =
             Client::try_from(config).map_err(|source| failed("connect to the API server")(source))?;
-        Ok(Self { client })
+        Ok(Self { client, guest: None })
+    }
+
+    /// The same on an API server that others use too.
+    pub(super) fn as_guest(self, marks: GuestMarks) -> Self {
+        Self { guest: Some(marks), ..self }
+    }
+
+    /// The client, for what only guests do.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Sends a request whose trace must be exported.
@@ -87,8 +115,11 @@ impl Administrator {
     /// after the registration was answered.
     pub(super) async fn register(&self, webhooks: &WebhookHandle) -> Result<(), SetupError> {
         let namespace: Namespace = object(json!({"metadata": {"name": CANARY_NAMESPACE}}));
+        let (namespace, configurations) = match &self.guest {
+            Some(marks) => (marks.canary(), marks.narrowed(webhooks.configurations())),
+            None => (namespace, webhooks.configurations()),
+        };
         self.create_cluster_wide(&namespace, "create the namespace of the canary").await?;
-        let configurations = webhooks.configurations();
         for configuration in &configurations {
             let action = "register the webhooks";
             if is_mutating(configuration) {
@@ -104,7 +135,8 @@ impl Administrator {
             configurations.iter().any(|configuration| !is_mutating(configuration)),
         );
         let canaries = webhooks.canary_calls();
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), CANARY_NAMESPACE);
+        let namespace = namespace.metadata.name.as_deref().unwrap_or(CANARY_NAMESPACE);
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let canary: ConfigMap = object(json!({"metadata": {"name": "canary"}}));
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         let start = Instant::now();
@@ -125,7 +157,12 @@ impl Administrator {
 
     /// Removes what [`Self::register`] registered.
     pub(super) async fn unregister(&self, webhooks: &WebhookHandle) -> Result<(), SetupError> {
-        for configuration in &webhooks.configurations() {
+        let configurations = webhooks.configurations();
+        let configurations = match &self.guest {
+            Some(marks) => marks.narrowed(configurations),
+            None => configurations,
+        };
+        for configuration in &configurations {
             let name = configuration["metadata"]["name"].as_str().unwrap_or_default();
             if is_mutating(configuration) {
                 self.delete_cluster_wide::<MutatingWebhookConfiguration>(name).await?;
@@ -160,6 +197,45 @@ impl Administrator {
     }
 }
 
+// === impl GuestMarks ===
+
+impl GuestMarks {
+    /// The namespace of the canary.
+    fn canary(&self) -> Namespace {
+        object(json!({"metadata": {"name": self.canary_name(), "labels": self.labels()}}))
+    }
+
+    fn canary_name(&self) -> String {
+        format!("{CANARY_NAMESPACE}-{}", self.mark)
+    }
+
+    fn labels(&self) -> Value {
+        let (key, value) = MANAGED_BY;
+        json!({key: value, RUN_LABEL: self.run})
+    }
+
+    /// The configurations so that nobody else's requests are sent to the webhooks. Objects that are in no namespace pass
+    /// every `namespaceSelector`, so they are left out by the scope of the rules.
+    fn narrowed(&self, mut configurations: Vec<Value>) -> Vec<Value> {
+        for configuration in &mut configurations {
+            let name = configuration["metadata"]["name"].as_str().unwrap_or_default();
+            configuration["metadata"] =
+                json!({"name": format!("{name}-{}", self.mark), "labels": self.labels()});
+            for webhook in configuration["webhooks"].as_array_mut().into_iter().flatten() {
+                let of_canary = !webhook["namespaceSelector"].is_null();
+                let namespaces = if of_canary { vec![self.canary_name()] } else { self.namespaces.clone() };
+                webhook["namespaceSelector"] = json!({"matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
+                ]});
+                for rule in webhook["rules"].as_array_mut().into_iter().flatten() {
+                    rule["scope"] = json!("Namespaced");
+                }
+            }
+        }
+        configurations
+    }
+}
+
 fn is_mutating(configuration: &Value) -> bool {
     configuration["kind"] == "MutatingWebhookConfiguration"
 }
@@ -176,4 +252,37 @@ fn object<K: DeserializeOwned>(value: Value) -> K {
 fn failed(action: &str) -> impl Fn(kube::Error) -> SetupError + use<> {
     let action = action.to_owned();
     move |source| SetupError::Request { action: action.clone(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_hooks_into_nobody_elses_requests() {
+        let webhook =
+            |name: &str| json!({"name": name, "rules": [{"operations": ["CREATE"], "resources": ["*"]}]});
+        let mut canary = webhook("canary");
+        canary["namespaceSelector"] =
+            json!({"matchLabels": {"kubernetes.io/metadata.name": CANARY_NAMESPACE}});
+        let configuration = json!({
+            "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "spangate-validating"},
+            "webhooks": [webhook("slow"), canary],
+        });
+        let marks = GuestMarks {
+            mark: "0a".to_owned(),
+            run: "quick-0a".to_owned(),
+            namespaces: vec!["load-0a".to_owned(), "load-0a-2".to_owned()],
+        };
+        let narrowed = marks.narrowed(vec![configuration]);
+        assert_eq!(narrowed[0]["metadata"]["name"], "spangate-validating-0a");
+        assert_eq!(narrowed[0]["metadata"]["labels"][RUN_LABEL], "quick-0a");
+        for (place, namespaces) in [(0, json!(["load-0a", "load-0a-2"])), (1, json!(["spangate-canary-0a"]))]
+        {
+            let webhook = &narrowed[0]["webhooks"][place];
+            assert_eq!(webhook["namespaceSelector"]["matchExpressions"][0]["values"], namespaces);
+            assert_eq!(webhook["namespaceSelector"].as_object().unwrap().len(), 1);
+            assert_eq!(webhook["rules"][0]["scope"], "Namespaced");
+        }
+    }
 }

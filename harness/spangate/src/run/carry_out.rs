@@ -85,7 +85,7 @@ impl Run<'_> {
             replay: plan.replay.clone(),
             clock: self.clock,
             events: ledgers.load.clone(),
-            run_label: plan.scenario.metadata.name.clone(),
+            run_label: environment.run_label(plan).to_owned(),
         })
         .map_err(|error| CommandError::environment("the load cannot reach the API server").because(error))?;
         events.step(Step::Prepare);
@@ -158,6 +158,7 @@ impl Run<'_> {
             sink: self.sink_facts(),
             outages,
             stalls,
+            admin_group: environment.admin_group().map(str::to_owned),
         };
         Ok(Carried { summary: Some(summary), traces: Vec::new(), usage, facts })
     }

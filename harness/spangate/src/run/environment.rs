@@ -16,7 +16,7 @@ use spangate_inject::{
     EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
 };
 use spangate_load::{ClientIdentity, Endpoint};
-use spangate_scenario::model::{EtcdFault, Fault, WebhookFault};
+use spangate_scenario::model::{self, EtcdFault, Fault, WebhookFault};
 use spangate_sink::{Sink, SinkConfig, SinkHandle};
 use spangate_trace::{Clock, TraceId, UnixNanos};
 use tokio::{
@@ -27,6 +27,7 @@ use tokio::{
 use super::{
     api::Administrator,
     directory::RunDirectory,
+    existing::Guest,
     kind::Ready,
     priority::Realtime,
     servers::{Processes, Servers},
@@ -35,6 +36,7 @@ use crate::{
     collector::running::{Places, RunningCollector},
     error::CommandError,
     event::{Event, Events, Step},
+    existing::{Existing, Whose},
     measure::{Follow, Measurements},
     plan::Plan,
     report::Component,
@@ -75,6 +77,8 @@ pub(super) struct Cluster {
     pub(super) to_first_span: Duration,
     proxy: Option<EtcdProxyHandle>,
     servers: Servers,
+    /// Whether `admin` is kubeadm's administrator.
+    as_cluster_admin: bool,
 }
 
 /// Where the notes of a run go.
@@ -136,6 +140,9 @@ impl Environment {
         notes: &Notes,
         events: &Events,
     ) -> Result<Self, CommandError> {
+        if let Some(existing) = plan.existing.as_ref().filter(|_| plan.synthetic.is_none()) {
+            return Self::start_as_guest(plan, existing, notes, events).await;
+        }
         if plan.on_kind() {
             return Self::start_on_kind(plan, assets, directory, notes, events).await;
         }
@@ -249,6 +256,57 @@ impl Environment {
         Ok(Self { sink, collector: None, follow, cluster: Some(cluster), components, realtime })
     }
 
+    /// As [`start`](Self::start), on a cluster that is there already.
+    async fn start_as_guest(
+        plan: &Plan,
+        existing: &Existing,
+        notes: &Notes,
+        events: &Events,
+    ) -> Result<Self, CommandError> {
+        let sink = SinkConfig { clock: notes.clock, grpc: existing.otlp_listen, ..SinkConfig::default() };
+        let sink = Sink::start(sink).await.map_err(|error| {
+            CommandError::environment("the trace sink does not start")
+                .because(error)
+                .help("it must be where the API server exports to: see --otlp-listen")
+        })?;
+        // What somebody else runs keeps the priority that it has; what is kept for runs is lent ours.
+        let processes =
+            if let Whose::Kept { processes, .. } = &existing.whose { processes.as_slice() } else { &[] };
+        let mut realtime = if processes.is_empty() { None } else { realtime(events) };
+        raise(realtime.as_ref(), Realtime::raise_run, events);
+        if let Some(Err(why)) = realtime.as_mut().map(|realtime| realtime.lend(processes)) {
+            let note = format!("no real-time scheduling for the cluster, so timings are less certain: {why}");
+            events.send(Event::Note(note));
+        }
+        let start = Instant::now();
+        let guest = Guest::enter(plan, existing, &sink, events).await?;
+        let to_first_span = start.elapsed();
+        let listen = existing.webhook_listen.unwrap_or(LOOPBACK);
+        let pki = Pki::generate_for(listen.ip()).map_err(no_certificates)?;
+        let webhooks = webhooks(plan, &pki, listen, notes).await?;
+        let (administrator, components) = (guest.administrator(), guest.components());
+        let servers = Servers::Existing(Box::new(guest));
+        let cluster =
+            Cluster { administrator, webhooks, to_first_span, proxy: None, servers, as_cluster_admin: false };
+        raise(realtime.as_ref(), Realtime::raise_injectors, events);
+        let follow = Follow::default();
+        Ok(Self { sink, collector: None, follow, cluster: Some(cluster), components, realtime })
+    }
+
+    /// A group of who sends as `admin`, where it had to be found out.
+    pub(super) fn admin_group(&self) -> Option<&str> {
+        self.guest().map(Guest::admin_group)
+    }
+
+    /// What marks all that the load makes; the name of the scenario, where nobody else makes anything.
+    pub(super) fn run_label<'e>(&'e self, plan: &'e Plan) -> &'e str {
+        self.guest().map_or(&plan.scenario.metadata.name, Guest::label)
+    }
+
+    fn guest(&self) -> Option<&Guest> {
+        self.cluster.as_ref()?.servers.access().err()
+    }
+
     /// Where spans arrive first: at the Collector, if there is one.
     pub(super) fn receiver(&self) -> &SinkHandle {
         self.collector.as_ref().map_or(&self.sink, RunningCollector::tap)
@@ -348,27 +406,33 @@ impl Cluster {
     ) -> Result<Self, CommandError> {
         events.step(Step::Tracing);
         let setup = |error| CommandError::environment("the API server cannot be used").because(error);
-        let administrator = Administrator::new(&servers.access().kubeconfig()).await.map_err(setup)?;
+        let administrator = match servers.access() {
+            Ok((access, _)) => Administrator::new(&access.kubeconfig()).await.map_err(setup)?,
+            Err(guest) => guest.administrator(),
+        };
         first_span(plan, receiver, &administrator, &servers).await?;
         let to_first_span = start.elapsed();
         let webhooks = webhooks(plan, &pki, listen, notes).await?;
-        Ok(Self { administrator, webhooks, to_first_span, proxy, servers })
+        let as_cluster_admin =
+            plan.scenario.spec.cluster.admin_group.as_deref() == Some(model::Cluster::CLUSTER_ADMINS);
+        Ok(Self { administrator, webhooks, to_first_span, proxy, servers, as_cluster_admin })
     }
 
     /// Where the load goes, and as whom.
     pub(super) fn target(&self) -> (Endpoint, String, ClientIdentity, ClientIdentity) {
-        let access = self.servers.access();
+        let (access, address) = match self.servers.access() {
+            Ok(access) => access,
+            Err(guest) => return guest.target(),
+        };
         let identity = |user: &str, identity: &spangate_cluster::Identity| {
             ClientIdentity::certificate(user, &identity.cert_pem, &identity.key_pem)
         };
-        let address = self.servers.address();
+        let admin = match access.cluster_admin.as_ref().filter(|_| self.as_cluster_admin) {
+            Some(admin) => identity(pki::CLUSTER_ADMIN, admin),
+            None => identity(pki::ADMIN, &access.admin),
+        };
         let endpoint = Endpoint { host: address.ip().to_string(), port: address.port() };
-        (
-            endpoint,
-            access.ca_pem.clone(),
-            identity(pki::ADMIN, &access.admin),
-            identity(pki::USER, &access.user),
-        )
+        (endpoint, access.ca_pem.clone(), admin, identity(pki::USER, &access.user))
     }
 
     fn arm(&self, start: UnixNanos) {

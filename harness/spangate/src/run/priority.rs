@@ -13,6 +13,7 @@
 
 use std::{
     fs, io,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -31,15 +32,24 @@ const MONITOR: &str = "4";
 /// Where cgroup v1 has the processes of the root of its CPU cgroups.
 const ROOT_CGROUP: &str = "/sys/fs/cgroup/cpu/cgroup.procs";
 
-/// Real-time scheduling of this process; given back when this is dropped.
-pub(super) struct Realtime(());
+/// Real-time scheduling of this process, and of those that it was lent to; given back when this is dropped.
+pub(super) struct Realtime {
+    lent: Vec<Lent>,
+}
+
+/// A process that goes on after the run.
+struct Lent {
+    process: String,
+    /// Where it was taken from, if it had to be moved.
+    home: Option<PathBuf>,
+}
 
 // === impl Realtime ===
 
 impl Realtime {
     /// Asks for it; the error says why it cannot be had. etcd, when it is started now, gets it too.
     pub(super) fn ask() -> Result<Self, String> {
-        chrt(&["--all-tasks", "--rr", "--pid", ETCD, &us()]).map(|()| Self(()))
+        chrt(&["--all-tasks", "--rr", "--pid", ETCD, &us()]).map(|()| Self { lent: Vec::new() })
     }
 
     /// Puts this process, and what it starts from now on, above etcd.
@@ -66,6 +76,14 @@ impl Realtime {
         raise("kube-apiserver", RUN)
     }
 
+    /// As [`raise_pods`](Self::raise_pods), for a control plane that outlives the run.
+    pub(super) fn lend(&mut self, processes: &[(u32, String)]) -> Result<(), String> {
+        let lent =
+            processes.iter().map(|(process, _)| Lent { process: process.to_string(), home: home(*process) });
+        self.lent.extend(lent);
+        self.raise_pods(processes)
+    }
+
     /// Puts the threads of the injectors above harness and control plane.
     #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
     pub(super) fn raise_injectors(&self) -> Result<(), String> {
@@ -85,7 +103,26 @@ impl Drop for Realtime {
         if let Err(why) = chrt(&["--all-tasks", "--other", "--pid", "0", &us()]) {
             tracing::warn!(why, "cannot give real-time scheduling back");
         }
+        for Lent { process, home } in &self.lent {
+            // One that has ended needs nothing any more.
+            let back = chrt(&["--all-tasks", "--other", "--pid", "0", process]);
+            let moved = home.as_ref().map_or(Ok(()), |home| fs::write(home, process));
+            if back.is_err() || moved.is_err() {
+                tracing::debug!(process, "it may keep its real-time scheduling");
+            }
+        }
     }
+}
+
+/// Where a process is among cgroup v1's CPU cgroups, if there are some.
+fn home(process: u32) -> Option<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let path = text.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let controllers = fields.nth(1)?;
+        controllers.split(',').any(|controller| controller == "cpu").then(|| fields.next())?
+    })?;
+    Some(Path::new("/sys/fs/cgroup/cpu").join(path.trim_start_matches('/')).join("cgroup.procs"))
 }
 
 /// The numbers of our threads with one of these names.

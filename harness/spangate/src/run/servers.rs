@@ -1,10 +1,11 @@
-//! The servers of a run: child processes, or a kind cluster.
+//! The servers of a run: child processes, a kind cluster, or those of somebody else.
 
 use std::{fs, net::SocketAddr, path::Path, pin::Pin, process::ExitStatus, time::Duration};
 
 use spangate_cluster::{Access, KindCluster, LocalApiServer, LocalEtcd};
 use spangate_inject::EtcdProxyHandle;
 
+use super::existing::Guest;
 use crate::{error::CommandError, measure::Measurements};
 
 /// An API server and its etcd. Dropping it ends both.
@@ -13,6 +14,8 @@ pub(super) enum Servers {
     Local(Box<Processes>),
     /// As static pods of a kind cluster.
     Kind(Box<KindCluster>),
+    /// As somebody else has started them.
+    Existing(Box<Guest>),
 }
 
 /// Child processes.
@@ -29,19 +32,12 @@ const GRACE: Duration = Duration::ZERO;
 // === impl Servers ===
 
 impl Servers {
-    /// What clients need.
-    pub(super) fn access(&self) -> &Access {
+    /// What clients need, and where they connect, over TLS; a guest has its own.
+    pub(super) fn access(&self) -> Result<(&Access, SocketAddr), &Guest> {
         match self {
-            Self::Local(local) => local.api_server.access(),
-            Self::Kind(cluster) => cluster.access(),
-        }
-    }
-
-    /// Where clients connect, over TLS.
-    pub(super) fn address(&self) -> SocketAddr {
-        match self {
-            Self::Local(local) => local.api_server.address(),
-            Self::Kind(cluster) => cluster.address(),
+            Self::Local(local) => Ok((local.api_server.access(), local.api_server.address())),
+            Self::Kind(cluster) => Ok((cluster.access(), cluster.address())),
+            Self::Existing(guest) => Err(guest),
         }
     }
 
@@ -50,6 +46,7 @@ impl Servers {
         match self {
             Self::Local(local) => fs::read_to_string(local.api_server.child().log()).unwrap_or_default(),
             Self::Kind(cluster) => cluster.api_server_log().unwrap_or_default(),
+            Self::Existing(_) => String::new(),
         }
     }
 
@@ -67,6 +64,7 @@ impl Servers {
                 };
                 cluster.processes().unwrap_or_default().into_iter().filter_map(named).collect()
             }
+            Self::Existing(_) => Vec::new(),
         }
     }
 
@@ -79,6 +77,8 @@ impl Servers {
                 ("etcd", Box::pin(local.etcd.exited())),
             ],
             Self::Kind(cluster) => vec![("the node of the kind cluster", Box::pin(cluster.exited()))],
+            // Nobody tells; the load would see it.
+            Self::Existing(_) => vec![("the API server", Box::pin(std::future::pending()))],
         };
         async move {
             let (names, ends): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
@@ -88,7 +88,8 @@ impl Servers {
         }
     }
 
-    /// Ends them, and between the two what stands there; the logs that are not files yet go to `dir`.
+    /// Ends them, and between the two what stands there; the logs that are not files yet go to `dir`. What is somebody
+    /// else's goes on, without what the run made there.
     pub(super) async fn stop(self, proxy: Option<EtcdProxyHandle>, dir: &Path) {
         match self {
             Self::Local(local) => {
@@ -99,6 +100,7 @@ impl Servers {
                 }
                 etcd.stop(GRACE).await;
             }
+            Self::Existing(guest) => guest.leave().await,
             Self::Kind(cluster) => {
                 let (name, dir) = (cluster.name().to_owned(), dir.to_owned());
                 let removing = move || {

@@ -44,7 +44,8 @@ pub(crate) fn expected(request: &RequestRecord, spec: &Spec) -> Expected {
 
 /// The `traceparent` of a request that the API server honours, so that its flag decides and the rate does not.
 pub(crate) fn honoured(request: &RequestRecord, spec: &Spec) -> Option<TraceContext> {
-    request.sent.filter(|_| spec.load.honours_parent_of(&request.identity))
+    let honours = || spec.cluster.follows_admin() && spec.load.honours_parent_of(&request.identity);
+    request.sent.filter(|_| honours())
 }
 
 /// Whether the sampler certainly had to decide on a request: it was answered, and from inside the tracing filter.
@@ -84,6 +85,22 @@ mod tests {
             (user(Some(not)), Some(1_000_000), Expected::LinkedRoot(not)),
         ] {
             assert_eq!(expected(&request, &rate(parts)), want, "{request:?} at {parts:?}");
+        }
+    }
+
+    #[test]
+    fn an_administrator_without_a_privileged_group_is_like_the_rest() {
+        let sent = TraceContext::sampled(TraceId::new([1; 16]), SpanId::new([2; 8]));
+        let request = RequestRecord { sent: Some(sent), identity: Identity::admin(), ..request() };
+        for (group, parts, want) in [
+            ("kubeadm:cluster-admins", Some(1_000_000), Expected::LinkedRoot(sent)),
+            ("kubeadm:cluster-admins", None, Expected::Nothing),
+            ("system:masters", None, Expected::Child(sent)),
+            ("system:monitoring", None, Expected::Child(sent)),
+        ] {
+            let mut spec = rate(parts);
+            spec.cluster.admin_group = Some(group.to_owned());
+            assert_eq!(expected(&request, &spec), want, "{group} at {parts:?}");
         }
     }
 

@@ -7,8 +7,8 @@ use std::{
 
 use k8s_openapi::ByteString;
 use kube::config::{AuthInfo, Kubeconfig};
-use serde_json::Value;
-use spangate_load::{ClientIdentity, Endpoint};
+use serde_json::{Value, json};
+use spangate_load::{ClientIdentity, Endpoint, client::Credential};
 
 use crate::error::CommandError;
 
@@ -72,16 +72,8 @@ impl Access {
     pub fn read(reach: &Reach) -> Result<Self, CommandError> {
         match reach {
             Reach::Kubeconfig { path, context, unprivileged } => {
-                let config = Config::read(path)?;
-                let (server, user) = config.context(context.as_deref())?;
-                let unprivileged =
-                    unprivileged.as_deref().map(|name| config.context(Some(name))?.1.identity());
-                Ok(Self {
-                    endpoint: server.endpoint()?,
-                    ca_pem: server.ca()?,
-                    admin: user.identity()?,
-                    unprivileged: unprivileged.transpose()?,
-                })
+                Self::by_kubeconfig(Some(path), context.as_deref(), unprivileged.as_deref())
+                    .map(|(access, _)| access)
             }
             Reach::Files { endpoint, ca, credential } => {
                 let admin = match credential {
@@ -96,20 +88,66 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Reads a context of a kubeconfig, the current one unless named, and gives its name too. Without a file it is the
+    /// kubeconfig that kubectl would take: `$KUBECONFIG`, or else `~/.kube/config`.
+    pub fn by_kubeconfig(
+        path: Option<&Path>,
+        context: Option<&str>,
+        unprivileged: Option<&str>,
+    ) -> Result<(Self, String), CommandError> {
+        let config = Config::read(path)?;
+        let (server, user) = config.context(context)?;
+        let unprivileged = unprivileged.map(|name| config.context(Some(name))?.1.identity());
+        let name = context.or(config.config.current_context.as_deref()).unwrap_or_default().to_owned();
+        let access = Self {
+            endpoint: server.endpoint()?,
+            ca_pem: server.ca()?,
+            admin: user.identity()?,
+            unprivileged: unprivileged.transpose()?,
+        };
+        Ok((access, name))
+    }
+
+    /// A kubeconfig with all of it but the unprivileged user, for a client library.
+    pub fn kubeconfig(&self) -> String {
+        let encoded = |pem: &str| ByteString(pem.as_bytes().to_vec());
+        let user = match &self.admin.credential {
+            Credential::Certificate { certificate_pem, key_pem } => json!({
+                "client-certificate-data": encoded(certificate_pem),
+                "client-key-data": encoded(key_pem),
+            }),
+            Credential::Token(token) => json!({"token": token.trim()}),
+            Credential::None => json!({}),
+        };
+        let cluster = json!({
+            "server": format!("https://{}", self.endpoint),
+            "certificate-authority-data": encoded(&self.ca_pem),
+        });
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{"name": "it", "cluster": cluster}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "users": [{"name": "it", "user": user}],
+        });
+        config.to_string()
+    }
+}
+
 fn text(path: &Path) -> Result<String, CommandError> {
     fs::read_to_string(path)
         .map_err(|error| CommandError::usage(format!("cannot read {}", path.display())).because(error))
 }
 
 /// A kubeconfig, and where it came from.
-struct Config<'p> {
-    path: &'p Path,
+struct Config {
+    path: String,
     config: Kubeconfig,
 }
 
 /// A cluster or a user of a kubeconfig, by the keys that the file has.
 struct Entry<'c> {
-    config: &'c Config<'c>,
+    config: &'c Config,
     what: &'static str,
     name: &'c str,
     keys: Value,
@@ -117,12 +155,19 @@ struct Entry<'c> {
 
 // === impl Config ===
 
-impl<'p> Config<'p> {
-    fn read(path: &'p Path) -> Result<Self, CommandError> {
-        let config = Kubeconfig::read_from(path).map_err(|error| {
-            CommandError::usage(format!("cannot use the kubeconfig {}", path.display())).because(error)
+impl Config {
+    /// Reads a file, or else what kubectl would read.
+    fn read(path: Option<&Path>) -> Result<Self, CommandError> {
+        let (named, config) = match path {
+            Some(path) => (path.display().to_string(), Kubeconfig::read_from(path)),
+            None => ("that kubectl takes".to_owned(), Kubeconfig::read()),
+        };
+        let config = config.map_err(|error| {
+            CommandError::usage(format!("cannot use the kubeconfig {named}"))
+                .because(error)
+                .help("name one with --kubeconfig")
         })?;
-        Ok(Self { path, config })
+        Ok(Self { path: named, config })
     }
 
     /// Cluster and user of a context; of the current one without a name.
@@ -146,8 +191,8 @@ impl<'p> Config<'p> {
             .ok_or_else(|| self.wrong(&format!("it has no user {user:?}")))?;
         if let Some(unsupported) = unsupported(auth) {
             return Err(self
-                .wrong(&format!("its user {user:?} needs {unsupported}, which workers do not do"))
-                .help("give them a certificate, or a token with --token-file"));
+                .wrong(&format!("its user {user:?} needs {unsupported}, which is not supported"))
+                .help("take a context with a certificate or a token; `kubectl create token` makes one"));
         }
         let entry = |what, name, keys: Result<Value, serde_json::Error>| {
             let keys = keys.map_err(|error| {
@@ -161,7 +206,7 @@ impl<'p> Config<'p> {
     }
 
     fn wrong(&self, message: &str) -> CommandError {
-        CommandError::usage(format!("cannot use the kubeconfig {}: {message}", self.path.display()))
+        CommandError::usage(format!("cannot use the kubeconfig {}: {message}", self.path))
     }
 }
 
@@ -228,7 +273,6 @@ impl Entry<'_> {
 #[cfg(test)]
 mod tests {
     use spangate_cluster::{Access as Made, Pki};
-    use spangate_load::client::Credential;
 
     use super::*;
 

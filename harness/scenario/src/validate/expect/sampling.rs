@@ -2,7 +2,7 @@
 
 use super::{collector::needs_collector, load_at};
 use crate::{
-    model::{Load, MixEntry, Roots, Sampling, TraceFlag, Until},
+    model::{Cluster, Load, MixEntry, Roots, Sampling, TraceFlag, Until},
     path::Path,
     units::{Bound, Comparison, PerMillion},
     validate::{
@@ -59,7 +59,8 @@ pub(super) fn check(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings:
         };
         findings.add(&at.key("lost"), message).help("leave it out, or name `requestRoots`");
     }
-    if parts.load.is_some_and(|load| sends_none(expected.of, load)) {
+    let follows_admin = parts.cluster.is_none_or(Cluster::follows_admin);
+    if parts.load.is_some_and(|load| sends_none(expected.of, load, follows_admin)) {
         let (message, help) = match expected.of {
             Roots::HonouredParents => (
                 "load sends no `traceparent` that the API server honours",
@@ -97,12 +98,13 @@ fn until(expected: &Sampling, parts: &Parts<'_>, at: &Path, findings: &mut Findi
 }
 
 /// Whether load certainly sends no request with such a root.
-fn sends_none(of: Roots, load: &Load) -> bool {
+fn sends_none(of: Roots, load: &Load, follows_admin: bool) -> bool {
     if load.replay.is_some() || !load.watchers.is_empty() {
         return false;
     }
-    let honoured =
-        |entry: &MixEntry| entry.traceparent != TraceFlag::None && load.honours_parent_of(&entry.identity);
+    let honoured = |entry: &MixEntry| {
+        follows_admin && entry.traceparent != TraceFlag::None && load.honours_parent_of(&entry.identity)
+    };
     let mut entries = load.entries();
     match of {
         Roots::HonouredParents => !entries.any(honoured),

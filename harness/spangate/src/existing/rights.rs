@@ -1,0 +1,337 @@
+//! The rights that a run needs on a cluster that is not ours, and no others.
+//!
+//! The namespaces of a run have names that nobody knows beforehand, so what is done in them takes a right in all. What
+//! is not here is open to everybody who is authenticated: `/version`, discovery, and the reviews of one's own rights
+//! (`system:basic-user`, `system:discovery` and `system:public-info-viewer` of the API server's bootstrap policy).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde_json::{Value, json};
+use spangate_load::{Kind, Preparation};
+use spangate_scenario::{
+    document,
+    model::{Fault, Identity, KubectlStep, MixEntry, Resource, Spec, WatchMode, WebhookType},
+};
+
+use crate::plan::Plan;
+
+/// One verb on one resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// The API group; empty for the core.
+    pub group: &'static str,
+    /// The resource, with its subresource after a slash.
+    pub resource: &'static str,
+    /// The only object that it is for, if it is for one.
+    pub name: Option<String>,
+    /// The verb.
+    pub verb: &'static str,
+}
+
+/// All that is needed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rights(BTreeSet<Right>);
+
+/// What the objects of the manifest are called.
+pub const NAME: &str = "spangate";
+
+/// The resources of the role that those get who send beside the administrator (`engine/rights.rs` of the load). RBAC lets
+/// nobody give away what they do not have.
+const GIVEN: [(&str, &str); 7] = [
+    ("", "configmaps"),
+    ("", "secrets"),
+    ("", "pods"),
+    ("", "events"),
+    (APPS, "deployments"),
+    (APPS, "deployments/scale"),
+    (WIDGETS, "widgets"),
+];
+/// The verbs of that role.
+const ALL_VERBS: [&str; 8] =
+    ["create", "get", "list", "watch", "update", "patch", "delete", "deletecollection"];
+const APPS: &str = "apps";
+const WIDGETS: &str = "load.spangate.dev";
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+// === impl Rights ===
+
+impl Rights {
+    /// The rights that runs of `plans` need.
+    pub fn of<'p>(plans: impl IntoIterator<Item = &'p Plan>) -> Self {
+        let mut rights = Self::default();
+        plans.into_iter().for_each(|plan| rights.add_plan(plan));
+        rights
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Right> {
+        self.0.iter()
+    }
+
+    /// A service account with these rights, for `kubectl apply -f -`.
+    pub fn manifest(&self) -> String {
+        let labels = json!({"app.kubernetes.io/name": NAME});
+        let metadata = json!({"name": NAME, "labels": labels});
+        let version = format!("{RBAC}/v1");
+        let documents = [
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": NAME, "namespace": NAME, "labels": labels},
+            }),
+            json!({"apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": self.rules()}),
+            json!({
+                "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": NAME},
+                "subjects": [{"kind": "ServiceAccount", "namespace": NAME, "name": NAME}],
+            }),
+        ];
+        documents.map(|object| document::write(&object)).join("---\n")
+    }
+
+    /// The rules of a role: verbs together that are for the same, and resources that have the same verbs.
+    fn rules(&self) -> Value {
+        let mut verbs: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for Right { group, resource, name, verb } in &self.0 {
+            verbs.entry((group, resource, name)).or_default().push(verb);
+        }
+        let mut resources: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for ((group, resource, name), verbs) in verbs {
+            resources.entry((group, name, verbs)).or_default().push(resource);
+        }
+        let rules = resources.into_iter().map(|((group, name, verbs), resources)| {
+            let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+            if let Some(name) = name {
+                rule["resourceNames"] = json!([name]);
+            }
+            rule
+        });
+        rules.collect()
+    }
+
+    fn add_plan(&mut self, plan: &Plan) {
+        let spec = &plan.scenario.spec;
+        // Their own are made and removed, and found again by their label.
+        self.add("", "namespaces", &["create", "list", "delete"]);
+        self.add_faults(spec);
+        self.add_senders(spec, &plan.preparation);
+        for object in plan.preparation.objects() {
+            self.add_resource(object.entry.resource, &["create"]);
+        }
+        let by_admin = |identity: &Identity| *identity == Identity::admin();
+        for entry in spec.load.entries().filter(|entry| by_admin(&entry.identity)) {
+            self.add_entry(entry);
+        }
+        for watchers in spec.load.watchers.iter().filter(|watchers| by_admin(&watchers.identity)) {
+            let only_watches = watchers.mode == WatchMode::WatchList;
+            self.add_resource(watchers.resource, if only_watches { &["watch"] } else { &["list", "watch"] });
+        }
+        if plan.replay.is_some() {
+            self.add_given();
+        }
+    }
+
+    fn add_faults(&mut self, spec: &Spec) {
+        for fault in &spec.faults {
+            let Fault::Webhook(fault) = fault else { continue };
+            let resource = match fault.webhook_type {
+                WebhookType::Mutating => "mutatingwebhookconfigurations",
+                WebhookType::Validating => "validatingwebhookconfigurations",
+            };
+            self.add(ADMISSION, resource, &["create", "list", "delete"]);
+            // The canary, which tells when the API server knows of them.
+            self.add("", "configmaps", &["create"]);
+        }
+    }
+
+    /// What it takes to let others send.
+    fn add_senders(&mut self, spec: &Spec, preparation: &Preparation) {
+        if preparation.identities.iter().all(|identity| *identity == Identity::admin()) {
+            return;
+        }
+        self.add_given();
+        self.add("authorization.k8s.io", "subjectaccessreviews", &["create"]);
+        self.add(RBAC, "clusterroles", &["create", "patch", "list", "delete"]);
+        self.add(RBAC, "rolebindings", &["create", "patch"]);
+        if !preparation.cluster_readers.is_empty() {
+            self.add(RBAC, "clusterrolebindings", &["create", "patch", "list", "delete"]);
+        }
+        for identity in &spec.load.identities {
+            if identity.service_accounts.is_some() {
+                self.add("", "serviceaccounts", &["create", "patch"]);
+                self.add("", "serviceaccounts/token", &["create"]);
+            }
+            if let Some(who) = &identity.impersonate {
+                let names = who.groups.iter().map(|group| ("groups", group));
+                self.0.extend([("users", &who.user)].into_iter().chain(names).map(|(resource, name)| {
+                    Right { group: "", resource, name: Some(name.clone()), verb: "impersonate" }
+                }));
+            }
+        }
+    }
+
+    fn add_given(&mut self) {
+        GIVEN.into_iter().for_each(|(group, resource)| self.add(group, resource, &ALL_VERBS));
+    }
+
+    fn add_entry(&mut self, entry: &MixEntry) {
+        let Some(kind) = Kind::of(entry).filter(|_| entry.weight.0 > 0) else { return };
+        let verbs: &[&str] = match kind {
+            Kind::Create(_) => &["create"],
+            Kind::Get(_) => &["get"],
+            Kind::List(_) => &["list"],
+            Kind::WatchList(_) | Kind::Watch(_) => &["watch"],
+            Kind::Update(_) => &["get", "update"],
+            Kind::Put(_) => &["update"],
+            Kind::Patch(_) => &["patch"],
+            Kind::Apply(_) => &["create", "patch"],
+            Kind::Delete(_) => &["delete"],
+            Kind::PostDelete(_) => &["create", "delete"],
+            Kind::DeleteCollection(_) => &["deletecollection"],
+            Kind::Kubectl(steps) => return steps.iter().for_each(|step| self.add_step(*step)),
+        };
+        if let Some(resource) = kind.resource() {
+            self.add_resource(resource, verbs);
+        }
+    }
+
+    /// What a command of kubectl sends; `apply` and `delete` work on what the sequence made, a config map or a
+    /// deployment.
+    fn add_step(&mut self, step: KubectlStep) {
+        let both = [Resource::Configmaps, Resource::Deployments];
+        match step {
+            KubectlStep::Discovery => {}
+            KubectlStep::CreateDeployment => self.add_resource(Resource::Deployments, &["create"]),
+            KubectlStep::CreateConfigmap => self.add_resource(Resource::Configmaps, &["create"]),
+            KubectlStep::Apply => {
+                both.into_iter().for_each(|it| self.add_resource(it, &["get", "create", "patch"]));
+            }
+            KubectlStep::GetPods => self.add_resource(Resource::Pods, &["list"]),
+            KubectlStep::GetDeployments => self.add_resource(Resource::Deployments, &["list"]),
+            KubectlStep::Scale => {
+                self.add_resource(Resource::Deployments, &["get"]);
+                self.add(APPS, "deployments/scale", &["patch"]);
+            }
+            KubectlStep::Delete => {
+                both.into_iter().for_each(|it| self.add_resource(it, &["delete", "get", "watch"]));
+            }
+        }
+    }
+
+    fn add_resource(&mut self, resource: Resource, verbs: &[&'static str]) {
+        let group = match resource {
+            Resource::Deployments => APPS,
+            Resource::Widgets => WIDGETS,
+            Resource::Configmaps | Resource::Pods | Resource::Events | Resource::Secrets => "",
+        };
+        self.add(group, resource.plural(), verbs);
+    }
+
+    fn add(&mut self, group: &'static str, resource: &'static str, verbs: &[&'static str]) {
+        self.0.extend(verbs.iter().map(|verb| Right { group, resource, name: None, verb }));
+    }
+}
+
+impl fmt::Display for Right {
+    /// As `kubectl api-resources` names them: `create deployments.apps/scale`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
+        write!(f, "{} {resource}", self.verb)?;
+        for (mark, part) in
+            [('.', self.group), ('/', subresource), (' ', self.name.as_deref().unwrap_or_default())]
+        {
+            if !part.is_empty() {
+                write!(f, "{mark}{part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spangate_scenario::Loaded;
+
+    use super::*;
+
+    fn of(spec: &str) -> Rights {
+        let text = format!(
+            "apiVersion: spangate/v1alpha1\nkind: Scenario\nmetadata: {{name: a}}\nspec:\n{spec}\n  expect: [complete: {{}}]\n"
+        );
+        let scenario = spangate_scenario::parse("a test", &text).unwrap_or_else(|error| panic!("{error:?}"));
+        let plan = Plan::new(Loaded { scenario, text, path: "a.yaml".into() }, None).unwrap();
+        Rights::of([&plan])
+    }
+
+    fn told(rights: &Rights) -> Vec<String> {
+        rights.iter().map(ToString::to_string).collect()
+    }
+
+    const NAMESPACES: [&str; 3] = ["create namespaces", "delete namespaces", "list namespaces"];
+
+    #[test]
+    fn a_load_needs_what_it_sends_and_what_is_made_for_it() {
+        let rights = of("  load: {arrivals: {rate: 10/s, for: 1s}, mix: [list: {resource: configmaps}]}");
+        let mut wanted = vec!["create configmaps", "list configmaps"];
+        wanted.extend(NAMESPACES);
+        assert_eq!(told(&rights), wanted);
+    }
+
+    #[test]
+    fn commands_and_webhooks_need_their_own() {
+        let rights = of(
+            "  faults: [webhook: {name: a, type: validating, rules: [{operations: [CREATE], resources: \
+                         [pods]}], delay: {fixed: 9ms}}]\n  load: {arrivals: {rate: 10/s, for: 1s}, mix: [kubectl: \
+                         [create deployment, scale]]}",
+        );
+        let told = told(&rights);
+        for right in [
+            "create validatingwebhookconfigurations.admissionregistration.k8s.io",
+            "patch deployments.apps/scale",
+            "get deployments.apps",
+            "create configmaps",
+        ] {
+            assert!(told.contains(&right.to_owned()), "{right}: {told:?}");
+        }
+        assert!(
+            !told.iter().any(|right| right.contains("mutatingwebhook") || right.contains("rbac")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn others_who_send_are_given_rights() {
+        let rights = of(
+            "  load: {arrivals: {rate: 10/s, for: 1s}, identities: [{name: eve, impersonate: {user: eve}}], \
+                         mix: [{as: eve, get: {resource: pods}}]}",
+        );
+        let told = told(&rights);
+        for right in
+            ["impersonate users eve", "patch rolebindings.rbac.authorization.k8s.io", "deletecollection pods"]
+        {
+            assert!(told.contains(&right.to_owned()), "{right}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn the_manifest_has_every_right_once() {
+        let rights = of(
+            "  load: {arrivals: {rate: 10/s, for: 1s}, mix: [get: {resource: configmaps}, get: {resource: \
+                         pods}]}",
+        );
+        let text = rights.manifest();
+        let role = text.split("---\n").nth(2).unwrap();
+        let role = document::read(role).unwrap();
+        assert_eq!(
+            role["rules"],
+            json!([
+                {"apiGroups": [""], "resources": ["configmaps", "pods"], "verbs": ["create", "get"]},
+                {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete", "list"]},
+            ])
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Whether an API server that is not ours traces as the scenario has it.
+//!
+//! From outside, only spans can tell. A sampled request of a caller whose `traceparent` is followed must come as a span;
+//! the batch that it comes in has all that ended before it. Requests without a `traceparent` are then counted: the
+//! sampling rate alone decides on them.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use spangate_cluster::Version;
+use spangate_scenario::{model::Spec, units::PerMillion};
+use spangate_sink::{SinkHandle, Store};
+use spangate_trace::{TraceId, contract, stats::Binomial};
+use tokio::time::{sleep, timeout};
+
+use super::{Administrator, failed, unusable};
+use crate::{
+    error::CommandError,
+    event::{Event, Events, Step},
+};
+
+/// Requests on which the sampling rate alone decides.
+const PLAIN: u64 = 32;
+/// How sure it must be that the rate is another one: once in a million runs it is the same.
+const ALPHA: f64 = 1e-6;
+/// Time beyond one flush delay until a probe's span is there.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Refuses an API server that does not trace as the scenario has it. The caller's `traceparent` is followed or not.
+pub(super) async fn check(
+    administrator: &Administrator,
+    version: Version,
+    followed: bool,
+    spec: &Spec,
+    sink: &SinkHandle,
+    events: &Events,
+) -> Result<(), CommandError> {
+    events.step(Step::Tracing);
+    let rate = spec.cluster.tracing.sampling_rate_per_million;
+    let limit = spec.cluster.tracing.batch.schedule_delay.get() + PATIENCE;
+    let store = sink.store();
+    let untraced = |why: String| {
+        let at = sink.grpc_addr();
+        CommandError::environment(format!("tracing seems off, or goes elsewhere: {why}")).help(format!(
+            "the API server needs --tracing-config-file with `endpoint: {at}`, as it reaches this machine; what listens \
+             there is said by --otlp-listen"
+        ))
+    };
+    if followed {
+        if !comes(administrator, &store, limit).await? {
+            return Err(untraced(format!(
+                "no span of a sampled request came to {} within {} s",
+                sink.grpc_addr(),
+                limit.as_secs()
+            )));
+        }
+    } else if rate.map_or(0, PerMillion::get) == 0 {
+        return Err(CommandError::environment(
+            "nothing of this run would be traced: the API server makes the caller's traceparent a link, and by the \
+             scenario it starts no trace of its own",
+        )
+        .help("take a context whose user is in system:masters, or a scenario with a samplingRatePerMillion"));
+    }
+    // Before, the SERVER span does not have the audit id.
+    if !version.at_least(1, 34) {
+        events.send(Event::Note(format!(
+            "the sampling rate of Kubernetes {version} cannot be seen from outside"
+        )));
+        return Ok(());
+    }
+    let ids: BTreeSet<String> =
+        (0..PLAIN).map(|number| format!("spangate-rate-{}-{number}", std::process::id())).collect();
+    for id in &ids {
+        let request = http::Request::get("/version").header("audit-id", id).body(Vec::new());
+        let request = request.expect("the id is of letters and digits");
+        let sent = administrator.client().request::<serde_json::Value>(request).await;
+        sent.map_err(|error| unusable(failed("send a probe")(error)))?;
+    }
+    if followed {
+        comes(administrator, &store, limit).await?;
+    } else {
+        sleep(limit).await;
+    }
+    let seen = seen(&store, &ids);
+    events.send(Event::Note(format!(
+        "of {PLAIN} requests without a traceparent the API server traced {seen}; the scenario has samplingRatePerMillion {}",
+        told(rate)
+    )));
+    if let Some(why) = contradiction(rate, seen) {
+        return Err(if followed || seen > 0 {
+            let message = format!("the API server does not sample as the scenario has it: {why}");
+            CommandError::environment(message)
+                .help("take the samplingRatePerMillion of its TracingConfiguration into the scenario")
+        } else {
+            untraced(why)
+        });
+    }
+    Ok(())
+}
+
+/// Whether a sampled request comes as a span.
+async fn comes(administrator: &Administrator, store: &Store, limit: Duration) -> Result<bool, CommandError> {
+    // Not of the run's seed: a probe must never have the trace id of a request.
+    let mut random = ChaCha8Rng::seed_from_u64(u64::from(std::process::id()) ^ store.len() as u64);
+    let trace = TraceId::new(random.random());
+    administrator.probe(trace).await.map_err(unusable)?;
+    let begun = Instant::now();
+    let mut changed = store.changed();
+    while begun.elapsed() < limit {
+        if store.has_server_span(trace) {
+            return Ok(true);
+        }
+        let _ = timeout(LOOK_EVERY, changed.changed()).await;
+    }
+    Ok(false)
+}
+
+/// How many of the requests with these audit ids have a SERVER span.
+fn seen(store: &Store, ids: &BTreeSet<String>) -> u64 {
+    let capture = store.snapshot();
+    let with_id = |index| capture.span(index).text(contract::AUDIT_ID).is_some_and(|id| ids.contains(id));
+    contract::server_spans(&capture).filter(|index| with_id(*index)).count() as u64
+}
+
+/// Why it cannot be this rate, if it cannot.
+fn contradiction(rate: Option<PerMillion>, seen: u64) -> Option<String> {
+    let probability = f64::from(rate.map_or(0, PerMillion::get)) / 1e6;
+    let accepted = if probability <= 0.0 {
+        0..=0
+    } else if probability >= 1.0 {
+        PLAIN..=PLAIN
+    } else {
+        Binomial::new(PLAIN, probability).acceptance(ALPHA)
+    };
+    (!accepted.contains(&seen)).then(|| {
+        format!("{seen} of {PLAIN} requests without a traceparent were traced, and it has samplingRatePerMillion {}", told(rate))
+    })
+}
+
+fn told(rate: Option<PerMillion>) -> String {
+    rate.map_or_else(|| "unset".to_owned(), |rate| rate.get().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_rate_is_found_and_the_same_is_not() {
+        let contradicts =
+            |rate: Option<u32>, seen| contradiction(rate.and_then(PerMillion::new), seen).is_some();
+        for (rate, seen, wrong) in [
+            (None, 0, false),
+            (None, 1, true),
+            (Some(0), 1, true),
+            (Some(1_000_000), PLAIN, false),
+            (Some(1_000_000), PLAIN - 1, true),
+            (Some(1_000_000), 0, true),
+            (Some(500_000), PLAIN / 2, false),
+            (Some(500_000), 0, true),
+            (Some(500_000), PLAIN, true),
+            (Some(10_000), 0, false),
+        ] {
+            assert_eq!(contradicts(rate, seen), wrong, "{seen} at {rate:?}");
+        }
+    }
+}
