@@ -14,12 +14,15 @@ mod requests;
 mod spans;
 mod status;
 mod trees;
+mod versions;
+
+pub(crate) use observed::Observed;
 
 /// The page that says what is proven here.
 const PAGE: &str = include_str!("../../docs/span-contract.md");
 
 /// The modules with tests, and their text.
-const MODULES: [(&str, &str); 7] = [
+const MODULES: [(&str, &str); 8] = [
     ("callers", include_str!("contract/callers.rs")),
     ("operations", include_str!("contract/operations.rs")),
     ("refused", include_str!("contract/refused.rs")),
@@ -27,6 +30,7 @@ const MODULES: [(&str, &str); 7] = [
     ("spans", include_str!("contract/spans.rs")),
     ("status", include_str!("contract/status.rs")),
     ("trees", include_str!("contract/trees.rs")),
+    ("versions", include_str!("contract/versions.rs")),
 ];
 
 /// Scenario: the page is read beside the tests.

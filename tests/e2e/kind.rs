@@ -19,6 +19,8 @@ use crate::{
     skipped::skipped,
 };
 
+mod identity;
+
 /// Settings of the whole machine that a node, or the network of one, might change; kubelet, kube-proxy and kind itself
 /// all write some.
 const SETTINGS: [&str; 9] = [

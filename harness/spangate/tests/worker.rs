@@ -2,19 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/plane.rs"]
+mod plane;
+
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use plane::{ControlPlane, output, spangate, text};
 use spangate_load::{RequestRecord, Schedule, Summary, watchers};
 use spangate_trace::UnixNanos;
 
@@ -24,50 +24,12 @@ const JOB: &str = "fixtures/load-job.yaml";
 /// Time from the start of the workers to the start of the load, on a machine that does other things too.
 const LEAD: Duration = Duration::from_secs(25);
 
-fn spangate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_spangate"))
-}
-
-fn output(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 /// A directory with a scenario in it.
 fn with_scenario() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("scenario.yaml");
     fs::write(&path, SPREAD).unwrap();
     (dir, path)
-}
-
-/// A control plane of the test's own, which ends with it.
-struct ControlPlane {
-    state: tempfile::TempDir,
-    kubeconfig: PathBuf,
-}
-
-impl ControlPlane {
-    fn up() -> Self {
-        let state = tempfile::tempdir().unwrap();
-        // Nobody listens for traces: workers capture none.
-        let up = ["cluster", "up", "--otlp-endpoint", "127.0.0.1:9", "--output", "json"];
-        let output = output(spangate().env("XDG_STATE_HOME", state.path()).args(up));
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let kubeconfig = PathBuf::from(view["state"]["kubeconfig"].as_str().unwrap());
-        Self { state, kubeconfig }
-    }
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        let down = output(spangate().env("XDG_STATE_HOME", self.state.path()).args(["cluster", "down"]));
-        assert!(std::thread::panicking() || down.status.success(), "{}", text(&down));
-    }
 }
 
 /// Starts a worker.
@@ -94,7 +56,7 @@ fn worker(scenario: &Path, plane: &ControlPlane, shard: &str, start: &str, out: 
 /// summary is that of the whole schedule.
 #[test]
 fn three_workers_send_every_arrival_once() {
-    let plane = ControlPlane::up();
+    let plane = ControlPlane::up(&[]);
     let (dir, scenario) = with_scenario();
     let start = Timestamp::now() + LEAD;
     let outs = ["0", "1", "2"].map(|shard| dir.path().join(shard));
@@ -174,14 +136,10 @@ fn three_workers_send_every_arrival_once() {
 /// Guarantees: every field of it is known and valid.
 #[tokio::test]
 async fn the_manifest_of_the_job_is_accepted() {
-    let plane = ControlPlane::up();
+    let plane = ControlPlane::up(&[]);
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join(JOB);
     let manifest = fs::read_to_string(manifest).unwrap();
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    config.proxy_url = None;
-    let client = Client::try_from(config).unwrap();
+    let client = plane.client().await;
     let mut kinds = Vec::new();
     for document in manifest.split("\n---\n") {
         let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap();

@@ -6,6 +6,7 @@ use spangate::{
     evidence::Evidence,
     plan::Plan,
     report::Report,
+    run::directory::RunDirectory,
     saved,
     verdict::{Status, Verdict},
 };
@@ -25,13 +26,14 @@ pub(super) static OBSERVED: LazyLock<Observed> =
     LazyLock::new(|| Observed::run(plan(&root().join("tests/e2e/contract.yaml"))));
 
 /// A run, with what ties its requests to their spans.
-pub(super) struct Observed {
+pub(crate) struct Observed {
     /// Ledgers and capture.
-    pub(super) evidence: &'static Evidence,
+    pub(crate) evidence: &'static Evidence,
+    directory: RunDirectory,
     /// The trees.
-    pub(super) index: TraceIndex<'static>,
+    pub(crate) index: TraceIndex<'static>,
     /// Every span, by row.
-    pub(super) spans: Vec<Span>,
+    pub(crate) spans: Vec<Span>,
     /// The rows of the SERVER spans with an audit id.
     by_audit_id: HashMap<String, Vec<usize>>,
 }
@@ -40,7 +42,7 @@ pub(super) struct Observed {
 
 impl Observed {
     /// Carries out a plan and reads back what it saved.
-    pub(super) fn run(plan: Plan) -> Self {
+    pub(crate) fn run(plan: Plan) -> Self {
         let (report, directory) = run_plan(plan).unwrap();
         assert_whole(&report);
         // It lives as long as the tests do, and the index borrows from it.
@@ -53,7 +55,12 @@ impl Observed {
                 by_audit_id.entry(id.to_owned()).or_default().push(row);
             }
         }
-        Self { evidence, index: TraceIndex::new(capture), spans, by_audit_id }
+        Self { evidence, directory, index: TraceIndex::new(capture), spans, by_audit_id }
+    }
+
+    /// The evidence once more, to be falsified.
+    pub(crate) fn again(&self) -> Evidence {
+        saved::read(&self.directory, None).unwrap()
     }
 
     /// Every request.
@@ -62,7 +69,7 @@ impl Observed {
     }
 
     /// The requests of one kind of caller; there are some.
-    pub(super) fn sent(&self, identity: &Identity, flag: TraceFlag) -> Vec<&'static RequestRecord> {
+    pub(crate) fn sent(&self, identity: &Identity, flag: TraceFlag) -> Vec<&'static RequestRecord> {
         let as_sent = |request: &&RequestRecord| {
             let sent = request.sent.map(|sent| sent.sampled);
             let wanted = match flag {
@@ -92,7 +99,7 @@ impl Observed {
     }
 
     /// The one SERVER span of a request.
-    pub(super) fn server(&self, request: &RequestRecord) -> usize {
+    pub(crate) fn server(&self, request: &RequestRecord) -> usize {
         let [row] = self.servers(request) else {
             panic!("not one SERVER span but {:?} of {request:?}", self.servers(request));
         };
@@ -100,7 +107,7 @@ impl Observed {
     }
 
     /// The API server's spans that began after load did, with their rows: nothing of its start is among them.
-    pub(super) fn under_load(&self) -> impl Iterator<Item = (usize, &Span)> {
+    pub(crate) fn under_load(&self) -> impl Iterator<Item = (usize, &Span)> {
         let start = self.evidence.facts.load_start;
         let spans = self.spans.iter().enumerate();
         spans.filter(move |(_, span)| is_api_server(span) && span.start >= start)

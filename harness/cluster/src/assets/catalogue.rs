@@ -140,6 +140,7 @@ impl Catalogue {
     pub fn builtin() -> Self {
         let modules = vec![
             module!("kube-apiserver-1.37.2"),
+            module!("kube-apiserver-1.34.4"),
             module!("etcd-3.7.3"),
             module!("otelcol-0.161.0", "manifest.yaml"),
             module!("kind-0.33.0"),

@@ -62,6 +62,8 @@ struct Caller {
 const EVERYBODY: &str = "system:authenticated";
 /// How long namespaces may take to go.
 const REMOVAL: Duration = Duration::from_mins(1);
+/// How long a controller may take to begin with it.
+const TAKEN_UP: Duration = Duration::from_secs(10);
 /// How often is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What a namespace may hold that nobody removes from it where there are no controllers.
@@ -178,11 +180,8 @@ impl Guest {
             Err(error) => Err(error),
         };
         let why = match left {
-            Ok(true) => return,
-            Ok(false) => format!(
-                "namespaces are still there after {} s; without a controller manager they stay",
-                REMOVAL.as_secs()
-            ),
+            Ok(None) => return,
+            Ok(Some(why)) => why,
             Err(error) => CommandError::environment("they cannot be removed").because(error).chain(),
         };
         tracing::warn!(
@@ -237,7 +236,8 @@ impl Guest {
 
     /// Does the work of the namespace controller, where there is none.
     async fn finalize(&self, selector: &str) -> Result<(), SetupError> {
-        for name in self.namespaces(selector).await? {
+        for namespace in self.namespaces(selector).await? {
+            let name = namespace.metadata.name.unwrap_or_default();
             for path in CONTENTS {
                 self.send(Method::DELETE, &path.replace("{}", &name), &Value::Null).await?;
             }
@@ -249,23 +249,32 @@ impl Guest {
         Ok(())
     }
 
-    async fn namespaces(&self, selector: &str) -> Result<Vec<String>, SetupError> {
+    async fn namespaces(&self, selector: &str) -> Result<Vec<Namespace>, SetupError> {
         let api = Api::<Namespace>::all(self.administrator.client().clone());
         let listed = api.list(&ListParams::default().labels(selector)).await;
-        let listed = listed.map_err(failed("look for the namespaces of the run"))?;
-        Ok(listed.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+        Ok(listed.map_err(failed("look for the namespaces of the run"))?.items)
     }
 
-    /// Waits until the namespaces are gone; whether they are.
-    async fn gone(&self, selector: &str) -> Result<bool, SetupError> {
+    /// Waits until the namespaces are gone; why they are not, if they stay.
+    async fn gone(&self, selector: &str) -> Result<Option<String>, SetupError> {
         let begun = Instant::now();
-        while !self.namespaces(selector).await?.is_empty() {
+        loop {
+            let left = self.namespaces(selector).await?;
+            if left.is_empty() {
+                return Ok(None);
+            }
+            // A controller that works at it says how far it is.
+            let worked_at = |namespace: &Namespace| {
+                namespace.status.as_ref().is_some_and(|status| status.conditions.is_some())
+            };
+            if begun.elapsed() > TAKEN_UP && !left.iter().any(worked_at) {
+                return Ok(Some("no controller empties namespaces here, so that theirs stay".to_owned()));
+            }
             if begun.elapsed() > REMOVAL {
-                return Ok(false);
+                return Ok(Some(format!("its namespaces are still there after {} s", REMOVAL.as_secs())));
             }
             sleep(LOOK_EVERY).await;
         }
-        Ok(true)
     }
 
     async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, SetupError> {

@@ -29,6 +29,9 @@ const PLAIN: u64 = 32;
 const ALPHA: f64 = 1e-6;
 /// Time beyond one flush delay until a probe's span is there.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an API server whose receiver was away may take to find it: its gRPC connection backs off for up to two
+/// minutes (`grpc/doc/connection-backoff.md`, `MAX_BACKOFF`, with its jitter).
+const DARK: Duration = Duration::from_secs(150);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -52,20 +55,16 @@ pub(super) async fn check(
              there is said by --otlp-listen"
         ))
     };
-    if followed {
-        if !comes(administrator, &store, limit).await? {
-            return Err(untraced(format!(
-                "no span of a sampled request came to {} within {} s",
-                sink.grpc_addr(),
-                limit.as_secs()
-            )));
-        }
-    } else if rate.map_or(0, PerMillion::get) == 0 {
+    if !followed && rate.map_or(0, PerMillion::get) == 0 {
         return Err(CommandError::environment(
             "nothing of this run would be traced: the API server makes the caller's traceparent a link, and by the \
              scenario it starts no trace of its own",
         )
         .help("take a context whose user is in system:masters, or a scenario with a samplingRatePerMillion"));
+    }
+    if !wakes(administrator, &store, followed, limit, events).await? {
+        let (at, seconds) = (sink.grpc_addr(), DARK.as_secs());
+        return Err(untraced(format!("no span came to {at} within {seconds} s")));
     }
     // Before, the SERVER span does not have the audit id.
     if !version.at_least(1, 34) {
@@ -85,6 +84,7 @@ pub(super) async fn check(
     if followed {
         comes(administrator, &store, limit).await?;
     } else {
+        // Nothing comes for certain after them, so that their time has to pass.
         sleep(limit).await;
     }
     let seen = seen(&store, &ids);
@@ -102,6 +102,27 @@ pub(super) async fn check(
         });
     }
     Ok(())
+}
+
+/// Whether spans come at all: of a sampled request where that is followed, or else any, since a rate gives some of what
+/// the API server does for itself.
+async fn wakes(
+    administrator: &Administrator,
+    store: &Store,
+    followed: bool,
+    limit: Duration,
+    events: &Events,
+) -> Result<bool, CommandError> {
+    let begun = Instant::now();
+    while begun.elapsed() < DARK {
+        if comes(administrator, store, limit).await? || (!followed && !store.is_empty()) {
+            return Ok(true);
+        }
+        let what =
+            "no span yet: an API server whose receiver was away finds it again within two minutes".to_owned();
+        events.send(Event::Progress { what, done: None });
+    }
+    Ok(false)
 }
 
 /// Whether a sampled request comes as a span.

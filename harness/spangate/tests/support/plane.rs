@@ -1,0 +1,65 @@
+//! A control plane of a test's own, by the command that users have.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+pub(crate) fn spangate() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_spangate"))
+}
+
+pub(crate) fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A control plane of the test's own, which ends with it.
+pub(crate) struct ControlPlane {
+    /// What `XDG_STATE_HOME` is for it.
+    pub(crate) state: tempfile::TempDir,
+    /// The kubeconfig of its administrator.
+    pub(crate) kubeconfig: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts one with these options; nobody listens for its traces unless they say so.
+    pub(crate) fn up(options: &[&str]) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut command = spangate();
+        command.env("XDG_STATE_HOME", state.path()).args(["cluster", "up", "--output", "json"]).args(options);
+        if !options.contains(&"--otlp-endpoint") {
+            command.args(["--otlp-endpoint", "127.0.0.1:9"]);
+        }
+        let output = output(&mut command);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let kubeconfig = PathBuf::from(view["state"]["kubeconfig"].as_str().unwrap());
+        Self { state, kubeconfig }
+    }
+
+    /// A client of its administrator.
+    pub(crate) async fn client(&self) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        config.proxy_url = None;
+        Client::try_from(config).unwrap()
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        let down = output(spangate().env("XDG_STATE_HOME", self.state.path()).args(["cluster", "down"]));
+        assert!(std::thread::panicking() || down.status.success(), "{}", text(&down));
+    }
+}
