@@ -42,6 +42,12 @@ fn run(plane: &ControlPlane, scenario: &Path) -> Command {
     command
 }
 
+/// Whether the capture was whole. A run is inconclusive if this machine had too much else to do to send on time.
+fn assert_proven(output: &std::process::Output) {
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", text(output));
+    assert!(told(output).contains("PASS complete"), "{}", text(output));
+}
+
 fn write(dir: &Path, name: &str, content: &str) -> std::path::PathBuf {
     let path = dir.join(name);
     fs::write(&path, content).unwrap();
@@ -140,7 +146,7 @@ async fn a_kept_cluster_is_used_again_and_left_as_it_was() {
     let hooked = write(plane.state.path(), "hooked.yaml", HOOKED);
     for _ in 0..2 {
         let output = output(run(&plane, &hooked).args(["--reuse", "play"]));
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        assert_proven(&output);
         assert_eq!(objects(&client).await, before);
     }
     let rate = write(
@@ -199,7 +205,7 @@ async fn a_service_account_needs_the_printed_rights_and_no_others() {
         output(command.arg("--kubeconfig").arg(&kubeconfig))
     };
     let all = run();
-    assert_eq!(all.status.code(), Some(0), "{}", text(&all));
+    assert_proven(&all);
     assert!(told(&all).contains("so its traceparent becomes a link"), "{}", told(&all));
 
     let listed = output(spangate().args(["--output", "json", "rbac"]).arg(&scenario));
