@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "worker/job.rs"]
+mod job;
 #[path = "support/plane.rs"]
 mod plane;
 

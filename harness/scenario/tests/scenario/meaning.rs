@@ -86,6 +86,39 @@ fn what_kind_cannot_do() {
     assert_eq!(advice, [Some("take the provider `local`, or leave the fault out")]);
 }
 
+/// Scenario: a cluster that is there already is asked for what is not ours to change there.
+/// Guarantees: each is refused at its place; what the scenario expects of its tracing is fine.
+#[test]
+fn what_a_guest_cannot_do() {
+    let existing = |yaml: &str| format!("spec:\n  cluster: {{provider: existing{yaml}}}");
+    let own = "an existing cluster has its own, which are not changed";
+    replaced("spec:", &existing(", binaries: <<{etcd: /e}>>"), &[own]);
+    replaced("spec:", &existing(", apiServer: <<{featureGates: {A: true}}>>"), &[own]);
+    replaced("spec:", &existing(", etcd: <<{tracing: {}}>>"), &[own]);
+    replaced("spec:", &existing(", kind: <<{image: a}>>"), &[own]);
+    let message = "a Collector is not possible on an existing cluster: where its API server exports to is not ours to say";
+    replaced("spec:", &format!("{}\n  collector: <<{{config: \"a: b\"}}>>", existing("")), &[message]);
+    let expected = existing(", adminGroup: any, tracing: {samplingRatePerMillion: 10}");
+    assert!(parse("existing", &SHORT.replace("spec:", &expected)).is_ok());
+}
+
+/// Scenario: scenarios name the group of their administrator.
+/// Guarantees: one that nobody has there is refused.
+#[test]
+fn groups_of_administrators() {
+    let group = |provider: &str, group: &str| {
+        format!("spec:\n  cluster: {{provider: {provider}, adminGroup: {group}}}")
+    };
+    for (provider, name) in [("kind", "kubeadm:cluster-admins"), ("local", "system:masters")] {
+        let text = SHORT.replace("spec:", &group(provider, &format!("\"{name}\"")));
+        assert!(parse(provider, &text).is_ok(), "{text}");
+    }
+    for (provider, name) in [("local", "kubeadm:cluster-admins"), ("kind", "dev")] {
+        let message = format!("on the provider {provider} there is no administrator in `{name}`");
+        replaced("spec:", &group(provider, &format!("<<\"{name}\">>")), &[&message]);
+    }
+}
+
 #[test]
 fn names_of_faults() {
     assert_problems(

@@ -146,25 +146,20 @@ impl ExistingArgs {
         let play = Play::from_process().map_err(cluster::refused)?;
         let local = play.list().map_err(cluster::refused)?.into_iter().find(|cluster| cluster.name == name);
         let on_kind = || cluster::on_kind().into_iter().find(|(known, _)| known == name);
-        let (kubeconfig, tracing, running, whose) = match local {
-            Some(cluster) => {
-                let processes =
-                    cluster.state.processes.iter().map(|process| (process.pid, process.name.clone()));
-                let whose = Whose::Kept { controllers: false, processes: processes.collect() };
-                let kubeconfig = cluster.state.kubeconfig.clone().unwrap_or_default();
-                (kubeconfig, cluster.dir.join("tracing.yaml"), cluster.running, whose)
-            }
-            None => {
-                let (_, standing) = on_kind().ok_or_else(|| {
-                    CommandError::usage(format!("no cluster {name} is up"))
-                        .help(format!("start it with `spangate cluster up {name}`"))
-                })?;
-                let kubeconfig = cluster::kind_kubeconfig(&standing);
-                let directory = kubeconfig.parent().unwrap_or(Path::new("")).to_owned();
-                let processes = standing.processes(&kind::docker()?).unwrap_or_default();
-                let whose = Whose::Kept { controllers: true, processes };
-                (kubeconfig, KindClusterConfig::tracing_file(&directory), standing.running, whose)
-            }
+        let (kubeconfig, tracing, running, whose) = if let Some(cluster) = local {
+            let processes = cluster.state.processes.iter().map(|process| (process.pid, process.name.clone()));
+            let whose = Whose::Kept { controllers: false, processes: processes.collect() };
+            let kubeconfig = cluster.state.kubeconfig.clone().unwrap_or_default();
+            (kubeconfig, cluster.dir.join("tracing.yaml"), cluster.running, whose)
+        } else {
+            let (_, standing) = on_kind().ok_or_else(|| {
+                CommandError::usage(format!("no cluster {name} is up"))
+                    .help(format!("start it with `spangate cluster up {name}`"))
+            })?;
+            let kubeconfig = cluster::kind_kubeconfig(&standing);
+            let tracing = KindClusterConfig::tracing_file(kubeconfig.parent().unwrap_or(Path::new("")));
+            let processes = standing.processes(&kind::docker()?).unwrap_or_default();
+            (kubeconfig, tracing, standing.running, Whose::Kept { controllers: true, processes })
         };
         if !running {
             return Err(CommandError::environment(format!("the cluster {name} does not run any more"))

@@ -175,7 +175,9 @@ impl Rights {
     }
 
     fn add_given(&mut self) {
-        GIVEN.into_iter().for_each(|(group, resource)| self.add(group, resource, &ALL_VERBS));
+        for (group, resource) in GIVEN {
+            self.add(group, resource, &ALL_VERBS);
+        }
     }
 
     fn add_entry(&mut self, entry: &MixEntry) {
@@ -208,7 +210,9 @@ impl Rights {
             KubectlStep::CreateDeployment => self.add_resource(Resource::Deployments, &["create"]),
             KubectlStep::CreateConfigmap => self.add_resource(Resource::Configmaps, &["create"]),
             KubectlStep::Apply => {
-                both.into_iter().for_each(|it| self.add_resource(it, &["get", "create", "patch"]));
+                for resource in both {
+                    self.add_resource(resource, &["get", "create", "patch"]);
+                }
             }
             KubectlStep::GetPods => self.add_resource(Resource::Pods, &["list"]),
             KubectlStep::GetDeployments => self.add_resource(Resource::Deployments, &["list"]),
@@ -217,7 +221,9 @@ impl Rights {
                 self.add(APPS, "deployments/scale", &["patch"]);
             }
             KubectlStep::Delete => {
-                both.into_iter().for_each(|it| self.add_resource(it, &["delete", "get", "watch"]));
+                for resource in both {
+                    self.add_resource(resource, &["delete", "get", "watch"]);
+                }
             }
         }
     }

@@ -94,7 +94,7 @@ impl Administrator {
     }
 
     /// The same on an API server that others use too.
-    pub(super) fn as_guest(self, marks: GuestMarks) -> Self {
+    pub(super) fn with_marks(self, marks: GuestMarks) -> Self {
         Self { guest: Some(marks), ..self }
     }
 

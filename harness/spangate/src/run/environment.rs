@@ -143,6 +143,11 @@ impl Environment {
         if let Some(existing) = plan.existing.as_ref().filter(|_| plan.synthetic.is_none()) {
             return Self::start_as_guest(plan, existing, notes, events).await;
         }
+        if plan.on_existing() {
+            let message = "nobody says which cluster the scenario is to run on";
+            return Err(CommandError::usage(message)
+                .help("only `spangate run` runs on a cluster that is there already"));
+        }
         if plan.on_kind() {
             return Self::start_on_kind(plan, assets, directory, notes, events).await;
         }

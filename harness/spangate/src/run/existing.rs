@@ -96,7 +96,7 @@ impl Guest {
             namespaces: spec.load.namespaces().collect(),
         };
         let administrator = Administrator::new(&existing.access.kubeconfig()).await;
-        let administrator = administrator.map_err(unusable)?.as_guest(marks);
+        let administrator = administrator.map_err(unusable)?.with_marks(marks);
         let version = version(&administrator).await.map_err(unusable)?;
         let caller = Caller::ask(&administrator).await.map_err(unusable)?;
         let admin_group = caller.group(spec.cluster.admin_group.as_deref())?;

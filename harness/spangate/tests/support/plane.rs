@@ -24,6 +24,7 @@ pub(crate) fn text(output: &Output) -> String {
 
 /// A control plane of the test's own, which ends with it.
 pub(crate) struct ControlPlane {
+    name: String,
     /// What `XDG_STATE_HOME` is for it.
     pub(crate) state: tempfile::TempDir,
     /// The kubeconfig of its administrator.
@@ -33,17 +34,26 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     /// Starts one with these options; nobody listens for its traces unless they say so.
     pub(crate) fn up(options: &[&str]) -> Self {
+        Self::named("play", options)
+    }
+
+    /// The same by another name: those of clusters in Docker are the machine's.
+    pub(crate) fn named(name: &str, options: &[&str]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut command = spangate();
-        command.env("XDG_STATE_HOME", state.path()).args(["cluster", "up", "--output", "json"]).args(options);
+        command
+            .env("XDG_STATE_HOME", state.path())
+            .args(["cluster", "up", name, "--output", "json"])
+            .args(options);
         if !options.contains(&"--otlp-endpoint") {
             command.args(["--otlp-endpoint", "127.0.0.1:9"]);
         }
         let output = output(&mut command);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
         let view: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let kubeconfig = PathBuf::from(view["state"]["kubeconfig"].as_str().unwrap());
-        Self { state, kubeconfig }
+        // A cluster in Docker has no processes, and so no state of them.
+        let kubeconfig = view["kubeconfig"].as_str().or(view["state"]["kubeconfig"].as_str());
+        Self { name: name.to_owned(), state, kubeconfig: PathBuf::from(kubeconfig.unwrap()) }
     }
 
     /// A client of its administrator.
@@ -59,7 +69,9 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        let down = output(spangate().env("XDG_STATE_HOME", self.state.path()).args(["cluster", "down"]));
+        let mut down = spangate();
+        down.env("XDG_STATE_HOME", self.state.path()).args(["cluster", "down", &self.name]);
+        let down = output(&mut down);
         assert!(std::thread::panicking() || down.status.success(), "{}", text(&down));
     }
 }
