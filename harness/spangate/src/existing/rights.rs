@@ -291,7 +291,7 @@ mod tests {
     fn commands_and_webhooks_need_their_own() {
         let rights = of(
             "  faults: [webhook: {name: a, type: validating, rules: [{operations: [CREATE], resources: \
-                         [pods]}], delay: {fixed: 9ms}}]\n  load: {arrivals: {rate: 10/s, for: 1s}, mix: [kubectl: \
+                         [deployments]}], delay: {fixed: 9ms}}]\n  load: {arrivals: {rate: 10/s, for: 1s}, mix: [kubectl: \
                          [create deployment, scale]]}",
         );
         let told = told(&rights);
@@ -335,8 +335,8 @@ mod tests {
         assert_eq!(
             role["rules"],
             json!([
-                {"apiGroups": [""], "resources": ["configmaps", "pods"], "verbs": ["create", "get"]},
                 {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete", "list"]},
+                {"apiGroups": [""], "resources": ["configmaps", "pods"], "verbs": ["create", "get"]},
             ])
         );
     }
