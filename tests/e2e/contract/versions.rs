@@ -27,7 +27,7 @@ fn observe(version: &str) -> Observed {
 /// The keys of all attributes of the spans that `is_one` picks.
 fn keys(observed: &Observed, is_one: impl Fn(&Span) -> bool) -> BTreeSet<&str> {
     let spans = observed.under_load().map(|(_, span)| span).filter(|span| is_one(span));
-    spans.flat_map(|span| span.attributes.iter().map(|(key, _)| &**key)).collect()
+    spans.flat_map(|span| span.attributes.keys().map(|key| &**key)).collect()
 }
 
 fn names(observed: &Observed) -> BTreeSet<&str> {
