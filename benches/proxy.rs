@@ -260,7 +260,8 @@ impl Servers {
         let clock = Clock::new();
         let start = |faults| {
             EtcdProxy::start(EtcdProxyConfig {
-                upstream: etcd.address(),
+                upstream: etcd.address().into(),
+                tls: None,
                 faults,
                 seed: 7,
                 clock,

@@ -129,7 +129,8 @@ async fn start(dir: &Path) -> (LocalEtcd, EtcdProxyHandle) {
     };
     let (ledger, _) = mpsc::unbounded_channel();
     let proxy = EtcdProxy::start(EtcdProxyConfig {
-        upstream: etcd.address(),
+        upstream: etcd.address().into(),
+        tls: None,
         faults: vec![fault("KV/Range"), fault("KV/Put")],
         seed: 1,
         clock: Clock::new(),

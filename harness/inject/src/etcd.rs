@@ -1,7 +1,8 @@
 //! A proxy between an API server and etcd that knows gRPC, and can slow or fail single RPCs.
 //!
-//! It carries HTTP/2 frames, without TLS on both sides. Each connection of a client gets one connection to etcd,
-//! and the two live and die together. Frames are passed on one for one: headers, data and its padding, trailers,
+//! It carries HTTP/2 frames, without TLS or with TLS on both sides, where client and proxy, and proxy and etcd, each
+//! check the other's certificate. Each connection of a client gets one connection to etcd, and the two live and die
+//! together. Frames are passed on one for one: headers, data and its padding, trailers,
 //! resets with their reason, credits, pings, settings and their acknowledgement. Client and etcd so keep the flow
 //! control, the keepalive and the limits that they would have without the proxy.
 //!
@@ -41,7 +42,7 @@ use tokio::{net::TcpStream, sync::mpsc::UnboundedSender};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    etcd::rules::Rules,
+    etcd::{rules::Rules, tls::Tls},
     hold::Timer,
     ledger::Injection,
     listen::Listening,
@@ -59,15 +60,19 @@ mod rules;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod window;
 
 pub use message::LONGEST_FIRST_MESSAGE;
+pub use tls::{EtcdTls, EtcdTlsError};
 
 /// What an etcd proxy does.
 #[derive(Debug, Clone)]
 pub struct EtcdProxyConfig {
-    /// etcd's client port, without TLS.
-    pub upstream: SocketAddr,
+    /// Where etcd's client port is.
+    pub upstream: Upstream,
+    /// TLS on both sides; `None` is neither.
+    pub tls: Option<EtcdTls>,
     /// The faults, in the order of the scenario.
     pub faults: Vec<EtcdFault>,
     /// Seed of the run; every fault derives its own from it.
@@ -78,6 +83,16 @@ pub struct EtcdProxyConfig {
     pub ledger: UnboundedSender<Injection>,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+}
+
+/// Where etcd takes clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// At this address.
+    At(SocketAddr),
+    /// At this port of the host from which the client came: an API server and its etcd on one node, whose address
+    /// nobody knows before the node is there.
+    BesideClient(u16),
 }
 
 /// Why an etcd proxy could not be started.
@@ -99,6 +114,9 @@ pub enum EtcdProxyError {
     /// The thread that carries calls could not be started.
     #[error("cannot start the thread that carries etcd calls")]
     Thread(#[source] io::Error),
+    /// What was given for TLS cannot be used.
+    #[error("the etcd proxy cannot speak TLS")]
+    Tls(#[source] EtcdTlsError),
     /// A fault asks for an impossible delay.
     #[error("etcd fault {fault:?} has an impossible delay")]
     Delay {
@@ -132,20 +150,15 @@ impl EtcdProxy {
             ledger: config.ledger,
         };
         let rules = Arc::new(Rules::new(config.faults, config.seed, recorder)?);
+        let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(EtcdProxyError::Tls)?;
         let serve = {
             let rules = Arc::clone(&rules);
             move |downstream, peer| {
-                let rules = Arc::clone(&rules);
+                let (rules, tls) = (Arc::clone(&rules), tls.clone());
                 async move {
-                    match TcpStream::connect(config.upstream).await {
-                        Ok(upstream) => {
-                            // Without it the kernel delays small frames while an acknowledgement is due.
-                            let _ = upstream.set_nodelay(true);
-                            connection::carry(downstream, upstream, rules).await;
-                        }
-                        Err(error) => {
-                            tracing::warn!(%peer, upstream = %config.upstream, %error, "cannot connect to etcd");
-                        }
+                    let etcd = config.upstream.of(peer);
+                    if let Err(error) = carry(downstream, etcd, tls, rules).await {
+                        tracing::warn!(%peer, %etcd, %error, "cannot connect a client to etcd");
                     }
                 }
             }
@@ -154,8 +167,41 @@ impl EtcdProxy {
         let thread = Thread::start(thread::ETCD, tasks.clone()).map_err(EtcdProxyError::Thread)?;
         let listening = (thread.run(Listening::start(config.listen, tasks, serve)).await)
             .map_err(|source| EtcdProxyError::Listen { listen: config.listen, source })?;
-        tracing::debug!(addr = %listening.addr, upstream = %config.upstream, "proxying etcd");
+        tracing::debug!(addr = %listening.addr, upstream = ?config.upstream, "proxying etcd");
         Ok(EtcdProxyHandle { listening, rules })
+    }
+}
+
+/// Connects a client to etcd, and carries its calls until either is gone.
+async fn carry(client: TcpStream, etcd: SocketAddr, tls: Option<Tls>, rules: Arc<Rules>) -> io::Result<()> {
+    let upstream = TcpStream::connect(etcd).await?;
+    // Without it the kernel delays small frames while an acknowledgement is due.
+    let _ = upstream.set_nodelay(true);
+    match tls {
+        None => connection::carry(client, upstream, rules).await,
+        Some(tls) => {
+            let (client, upstream) = tls.shake(client, upstream, etcd.ip()).await?;
+            connection::carry(client, upstream, rules).await;
+        }
+    }
+    Ok(())
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// Where etcd is for a client that came from `peer`.
+    fn of(self, peer: SocketAddr) -> SocketAddr {
+        match self {
+            Self::At(etcd) => etcd,
+            Self::BesideClient(port) => SocketAddr::new(peer.ip(), port),
+        }
+    }
+}
+
+impl From<SocketAddr> for Upstream {
+    fn from(etcd: SocketAddr) -> Self {
+        Self::At(etcd)
     }
 }
 

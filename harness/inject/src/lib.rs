@@ -18,7 +18,7 @@ mod note;
 mod thread;
 pub mod webhook;
 
-pub use etcd::{EtcdProxy, EtcdProxyConfig, EtcdProxyError, EtcdProxyHandle};
+pub use etcd::{EtcdProxy, EtcdProxyConfig, EtcdProxyError, EtcdProxyHandle, EtcdTls, Upstream};
 pub use hold::Timer;
 pub use ledger::{Answer, Held, Injection, Target};
 pub use thread::THREADS;

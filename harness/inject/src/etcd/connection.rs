@@ -129,7 +129,7 @@ where
     match (carried, etcd) {
         (Err(error), _) => tracing::debug!(%error, "closing a connection to etcd"),
         (Ok(()), None) if over => drop(timeout(LINGER, client.close()).await),
-        (Ok(()), Some(mut etcd)) => drop(timeout(LINGER, etcd.io.write_all(&last_words)).await),
+        (Ok(()), Some(etcd)) => drop(timeout(LINGER, etcd.tell(&last_words)).await),
         (Ok(()), None) => {}
     }
 }
@@ -205,6 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             let _ = Pin::new(&mut self.io).poll_flush(cx);
         }
         result
+    }
+
+    /// Writes all there is to say before it is dropped.
+    async fn tell(mut self, last_words: &[u8]) -> io::Result<()> {
+        self.io.write_all(last_words).await?;
+        self.io.flush().await
     }
 
     /// Closes its side, and waits until the peer has closed the other: what is not read when a socket is closed

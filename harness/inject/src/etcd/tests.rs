@@ -4,4 +4,5 @@ mod faults;
 mod lifetime;
 mod peer;
 mod streams;
+mod tls;
 mod transparency;

@@ -548,7 +548,8 @@ async fn proxy(
         return Ok(None);
     }
     let config = EtcdProxyConfig {
-        upstream: etcd.address(),
+        upstream: etcd.address().into(),
+        tls: None,
         faults,
         seed: plan.scenario.spec.seed,
         clock: notes.clock,

@@ -178,7 +178,8 @@ async fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind(LOOPBACK).await.unwrap().local_addr().unwrap();
     let held = TcpListener::bind(taken).await.unwrap();
     let config = EtcdProxyConfig {
-        upstream: taken,
+        upstream: taken.into(),
+        tls: None,
         faults: Vec::new(),
         seed: 7,
         clock: spangate_trace::Clock::new(),

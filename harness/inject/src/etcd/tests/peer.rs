@@ -12,13 +12,14 @@ use http::{HeaderMap, Request, Response, Version};
 use spangate_scenario::model::EtcdFault;
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::mpsc::{self, UnboundedReceiver},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::super::{EtcdProxy, EtcdProxyConfig, EtcdProxyHandle};
+use super::super::{EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, EtcdTls, Upstream};
 use crate::ledger::Injection;
 
 pub(super) const LOOPBACK: SocketAddr =
@@ -137,12 +138,22 @@ impl Proxy {
         Self::start(upstream, serde_json::json!([])).await
     }
 
+    /// As [`start`](Self::start), with TLS on both sides.
+    pub(super) async fn with_tls(upstream: Upstream, tls: EtcdTls, faults: serde_json::Value) -> Self {
+        Self::of(upstream, Some(tls), faults).await
+    }
+
     /// A proxy with faults that have not been armed.
     pub(super) async fn start(upstream: SocketAddr, faults: serde_json::Value) -> Self {
+        Self::of(upstream.into(), None, faults).await
+    }
+
+    async fn of(upstream: Upstream, tls: Option<EtcdTls>, faults: serde_json::Value) -> Self {
         let (sender, ledger) = mpsc::unbounded_channel();
         let clock = Clock::new();
         let faults: Vec<EtcdFault> = serde_json::from_value(faults).unwrap();
-        let config = EtcdProxyConfig { upstream, faults, seed: 7, clock, ledger: sender, listen: LOOPBACK };
+        let config =
+            EtcdProxyConfig { upstream, tls, faults, seed: 7, clock, ledger: sender, listen: LOOPBACK };
         Self { handle: EtcdProxy::start(config).await.unwrap(), ledger, clock }
     }
 
@@ -176,15 +187,22 @@ impl Proxy {
 
 impl Client {
     pub(super) async fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        Self::over(TcpStream::connect(addr).await.unwrap()).await.unwrap()
+    }
+
+    /// Over a connection that is there.
+    pub(super) async fn over<S>(stream: S) -> Result<Self, h2::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut builder = client::Builder::new();
         // More than a stream may use, so that one that is not read does not stop the others.
         builder.initial_connection_window_size(1 << 20);
         // `h2` ends a connection that was reset too often; what the proxy does is of interest here.
         builder.max_concurrent_reset_streams(10_000).max_local_error_reset_streams(None);
-        let (requests, connection) = builder.handshake(stream).await.unwrap();
+        let (requests, connection) = builder.handshake(stream).await?;
         let task = tokio::spawn(async move { drop(connection.await) });
-        Self { requests, task }
+        Ok(Self { requests, task })
     }
 
     /// Sends a whole request; the status, the body and the trailers that came back.
