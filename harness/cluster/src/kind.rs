@@ -25,7 +25,7 @@ mod start;
 
 pub use self::{
     cluster::KindCluster,
-    config::{KindConfig, KindConfigError, SINGLE_NODE, TRACING_FILE},
+    config::{ETCD_AUTHORITY, KindConfig, KindConfigError, KindEtcdProxy, SINGLE_NODE, TRACING_FILE},
     docker::{Docker, DockerError},
     error::KindError,
     network::KindNetwork,

@@ -59,7 +59,7 @@ pub use local::{
     ApiServerConfig, CollectorConfig, ControlPlane, ControlPlaneConfig, EtcdConfig, LocalApiServer,
     LocalCollector, LocalEtcd, StartError, TracingTo,
 };
-pub use pki::{Identity, Pki, PkiError, PkiFiles};
+pub use pki::{EtcdPki, Identity, Pki, PkiError, PkiFiles};
 pub use play::{Play, PlayCluster, PlayError, PlayProcess};
 pub use process::{Child, Lifetime, ProcessError};
 pub use progress::{Event, Progress};

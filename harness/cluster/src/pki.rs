@@ -19,6 +19,10 @@ use rcgen::{
 
 use crate::private;
 
+mod etcd;
+
+pub use etcd::EtcdPki;
+
 /// Why there are no certificates.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

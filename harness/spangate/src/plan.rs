@@ -19,7 +19,7 @@ use crate::{
     collector::Configuration,
     error::CommandError,
     existing::Existing,
-    run::{directory::RunDirectory, kind},
+    run::{directory::RunDirectory, etcd_proxy, kind},
     text, verdict,
 };
 
@@ -345,7 +345,11 @@ impl Plan {
 
     /// kind's config as it would be completed.
     fn kind_plan(&self) -> Result<String, CommandError> {
-        kind::planned(&self.scenario.spec.cluster, self.kind_config.as_deref())
+        kind::planned(
+            &self.scenario.spec.cluster,
+            self.kind_config.as_deref(),
+            has_etcd_faults(&self.scenario),
+        )
     }
 
     /// The load in figures.
@@ -387,8 +391,12 @@ fn read_kind_config(scenario: &Scenario, base: &Path) -> Result<Option<String>, 
         })
     });
     let config = config.transpose()?;
-    kind::planned(cluster, config.as_deref())?;
+    kind::planned(cluster, config.as_deref(), has_etcd_faults(scenario))?;
     Ok(config)
+}
+
+fn has_etcd_faults(scenario: &Scenario) -> bool {
+    etcd_proxy::faults(scenario).next().is_some()
 }
 
 /// Reads what a scenario replays, if it does; `path` is its file.

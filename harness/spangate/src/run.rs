@@ -30,6 +30,7 @@ mod decided;
 pub mod directory;
 pub(crate) mod drain;
 pub(crate) mod environment;
+pub(crate) mod etcd_proxy;
 mod existing;
 pub(crate) mod kind;
 mod ledgers;

@@ -70,10 +70,21 @@ pub struct KindConfig<'a> {
     pub tracing: Option<&'a Path>,
     /// Where spans go to, `host:port` as the node reaches it; etcd is told it on its command line.
     pub otlp: Option<&'a str>,
+    /// The proxy of ours that the API server takes for its etcd, if there is one.
+    pub etcd_proxy: Option<KindEtcdProxy<'a>>,
     /// Whether the node image was built by us: it has none of kind's own pod network.
     pub own_image: bool,
     /// Whether this machine has cgroup v1, which the kubelet refuses unless told otherwise.
     pub cgroup_v1: bool,
+}
+
+/// A proxy between the API server and etcd.
+#[derive(Debug, Clone, Copy)]
+pub struct KindEtcdProxy<'a> {
+    /// Its URL, as the node reaches it.
+    pub url: &'a str,
+    /// The directory of this machine with the authority that etcd, its clients and the proxy have: [`ETCD_AUTHORITY`].
+    pub authority: &'a Path,
 }
 
 /// One node: the configuration for scenarios that name none.
@@ -82,8 +93,13 @@ pub const SINGLE_NODE: &str = include_str!("../../../../kind-configs/single-node
 /// The file that the API server is given, in its directory.
 pub const TRACING_FILE: &str = "tracing.yaml";
 
+/// The certificate and the key of etcd's authority, in their directory and in kubeadm's.
+pub const ETCD_AUTHORITY: [&str; 2] = ["ca.crt", "ca.key"];
+
 const API_VERSION: &str = "kind.x-k8s.io/v1alpha4";
 const KUBEADM: &str = "kubeadm.k8s.io/v1beta4";
+/// Where kubeadm has what it signs for etcd (kubeadm, `app/constants/constants.go`).
+const ETCD_PKI_DIR: &str = "/etc/kubernetes/pki/etcd";
 /// Where that directory is on the node, and in the API server's pod.
 const TRACING_DIR: &str = "/etc/spangate";
 
@@ -109,6 +125,13 @@ impl KindConfig<'_> {
             let mount = json!({"hostPath": tracing, "containerPath": TRACING_DIR, "readOnly": true});
             let node = control_plane(&mut config)?;
             push(node, "extraMounts", mount);
+        }
+        if let Some(proxy) = self.etcd_proxy {
+            let node = control_plane(&mut config)?;
+            for file in ETCD_AUTHORITY {
+                let (from, to) = (proxy.authority.join(file), format!("{ETCD_PKI_DIR}/{file}"));
+                push(node, "extraMounts", json!({"hostPath": from, "containerPath": to, "readOnly": true}));
+            }
         }
         if self.needs_pod_network() {
             config["networking"]["disableDefaultCNI"] = true.into();
@@ -188,6 +211,9 @@ impl KindConfig<'_> {
                 gates.entry(name).or_insert(on.into());
             }
             args.insert("tracing-config-file".to_owned(), format!("{TRACING_DIR}/{TRACING_FILE}"));
+        }
+        if let Some(proxy) = self.etcd_proxy {
+            args.insert("etcd-servers".to_owned(), proxy.url.to_owned());
         }
         if !gates.is_empty() {
             args.insert("feature-gates".to_owned(), joined(&gates.into()));

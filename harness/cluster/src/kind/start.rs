@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     access,
     cluster::KindCluster,
-    config::TRACING_FILE,
+    config::{ETCD_AUTHORITY, TRACING_FILE},
     error::{KindError, write_error},
     network::KindNetwork,
     pod_network::{self, COLUMNS, NodeNetwork},
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     kubeconfig::Access,
     local::reason,
+    pki::Identity,
     private,
     process::{Child, Lifetime, Spec, log_tail},
     progress::{Event, Progress},
@@ -44,6 +45,8 @@ pub struct KindClusterConfig {
     pub kubernetes: Version,
     /// The `TracingConfiguration` of the API server, if it traces.
     pub tracing: Option<String>,
+    /// The authority that etcd is to have, if a proxy of ours stands before it.
+    pub etcd_authority: Option<Identity>,
     /// Whether the pod network is to be laid by us.
     pub pod_network: bool,
     /// The directory for its files, an absolute path: `kind.yaml`, `kind.log`, `kubeconfig`, and what is mounted into
@@ -84,6 +87,11 @@ impl KindClusterConfig {
     pub fn tracing_file(dir: &Path) -> PathBuf {
         Self::tracing_dir(dir).join(TRACING_FILE)
     }
+
+    /// The directory in `dir` with etcd's authority, for [`KindEtcdProxy::authority`](super::KindEtcdProxy::authority).
+    pub fn etcd_authority_dir(dir: &Path) -> PathBuf {
+        dir.join("etcd-authority")
+    }
 }
 
 // === impl KindNetwork ===
@@ -121,6 +129,14 @@ impl KindNetwork {
             let file = dir.join(TRACING_FILE);
             private::create_dir(&dir).map_err(write_error(&dir))?;
             private::write(&file, tracing).map_err(write_error(&file))?;
+        }
+        if let Some(authority) = &config.etcd_authority {
+            let dir = KindClusterConfig::etcd_authority_dir(&config.dir);
+            private::create_dir(&dir).map_err(write_error(&dir))?;
+            for (file, pem) in ETCD_AUTHORITY.into_iter().zip([&authority.cert_pem, &authority.key_pem]) {
+                let file = dir.join(file);
+                private::write(&file, pem).map_err(write_error(&file))?;
+            }
         }
         self.kind(config, &file, progress).await?;
         let kubectl = ["kubectl", "--kubeconfig", ADMIN_CONF];

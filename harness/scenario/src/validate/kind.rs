@@ -1,10 +1,7 @@
 //! Rules for the provider kind: what it cannot do.
 
 use super::{Findings, Optional, Parts, collector::collector_at};
-use crate::{
-    model::{Fault, Provider},
-    path::Path,
-};
+use crate::{model::Provider, path::Path};
 
 pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
     let Some(cluster) = parts.cluster else { return };
@@ -23,16 +20,6 @@ pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
     let mut refuse = |at: Path, message: &str, help: &str| {
         findings.add(&at, message).help(help).rests_on(provider.clone());
     };
-    for (index, fault) in parts.faults.into_iter().flatten().enumerate() {
-        if matches!(fault, Fault::Etcd(_)) {
-            refuse(
-                root.key("spec.faults").index(index).key("etcd"),
-                "etcd faults are not possible on kind yet: its etcd is reached over TLS only, which the etcd proxy \
-                 does not speak",
-                "take the provider `local`, or leave the fault out",
-            );
-        }
-    }
     if let Optional::There(_) = parts.collector {
         refuse(
             collector_at(),

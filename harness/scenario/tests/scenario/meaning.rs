@@ -78,12 +78,6 @@ fn what_kind_cannot_do() {
     let message =
         "a Collector is not possible on kind yet: it listens on loopback only, which no node reaches";
     replaced("spec:", &format!("{}\n  collector: <<{{config: \"a: b\"}}>>", on_kind("")), &[message]);
-    let fault = "    - etcd: {name: a, rpc: KV/Txn, delay: {fixed: 5ms}}";
-    let local = with_faults(fault);
-    assert!(parse("local", &local).is_ok());
-    let problems = problems(&local.replace("spec:", &on_kind("")));
-    let advice: Vec<_> = problems.problems().iter().map(spangate_scenario::Problem::advice).collect();
-    assert_eq!(advice, [Some("take the provider `local`, or leave the fault out")]);
 }
 
 /// Scenario: a cluster that is there already is asked for what is not ours to change there.

@@ -20,7 +20,7 @@ use crate::{
     exit::Exit,
     run::{
         environment,
-        kind::{self, Ready, blocking},
+        kind::{self, Ready, Surroundings, blocking},
     },
 };
 
@@ -206,7 +206,7 @@ async fn start_on_kind(
         })
     });
     let config = config.transpose()?;
-    kind::planned(&cluster, config.as_deref())?;
+    kind::planned(&cluster, config.as_deref(), false)?;
     let assets = Assets::new(AssetsEnv::from_process());
     events.step(Step::Binaries);
     let ready = Ready::find(&cluster, &assets, events).await?;
@@ -214,7 +214,8 @@ async fn start_on_kind(
     let network = ready.network(name, true, &dir).await?;
     let here = SocketAddr::new(network.gateway(), OTLP_PORT).to_string();
     let otlp = args.otlp_endpoint.as_ref().unwrap_or(&here);
-    let started = ready.start(network, &cluster, config.as_deref(), Some(otlp), &dir, events).await?;
+    let around = Surroundings { base: config.as_deref(), otlp: Some(otlp), etcd_proxy: None };
+    let started = ready.start(network, &cluster, around, &dir, events).await?;
     let kubeconfig = started.kubeconfig().display().to_string();
     let view = json!({
         "name": name,

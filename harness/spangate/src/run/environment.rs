@@ -12,11 +12,9 @@ use spangate_cluster::{
     Assets, ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, PkiError, StartError,
     Wanted, pki, progress,
 };
-use spangate_inject::{
-    EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer,
-};
+use spangate_inject::{EtcdProxyHandle, Injection, WebhookConfig, WebhookHandle, WebhookServer};
 use spangate_load::{ClientIdentity, Endpoint};
-use spangate_scenario::model::{self, EtcdFault, Fault, WebhookFault};
+use spangate_scenario::model::{self, Fault, WebhookFault};
 use spangate_sink::{Sink, SinkConfig, SinkHandle};
 use spangate_trace::{Clock, TraceId, UnixNanos};
 use tokio::{
@@ -27,8 +25,9 @@ use tokio::{
 use super::{
     api::Administrator,
     directory::RunDirectory,
+    etcd_proxy,
     existing::Guest,
-    kind::Ready,
+    kind::{Ready, Surroundings},
     priority::Realtime,
     servers::{Processes, Servers},
 };
@@ -241,9 +240,12 @@ impl Environment {
                         "Docker's engine must be on this machine itself, not in a virtual one or elsewhere",
                     )
                 })?;
-        let base = plan.kind_config.as_deref();
-        let servers =
-            ready.start(network, model, base, Some(&sink.grpc_addr().to_string()), &files, events).await?;
+        let proxy = etcd_proxy::on_kind(plan, here.ip(), notes).await?;
+        let otlp = sink.grpc_addr().to_string();
+        let around =
+            Surroundings { base: plan.kind_config.as_deref(), otlp: Some(&otlp), etcd_proxy: proxy.as_ref() };
+        let servers = ready.start(network, model, around, &files, events).await?;
+        let proxy = proxy.map(|proxy| proxy.handle);
         // Only now: nobody else should wait for kind and its Docker clients.
         let realtime = realtime(events);
         raise(realtime.as_ref(), Realtime::raise_run, events);
@@ -254,7 +256,7 @@ impl Environment {
         }
         let pki = Pki::generate_for(here.ip()).map_err(no_certificates)?;
         let servers = Servers::Kind(Box::new(servers));
-        let cluster = Cluster::of(plan, servers, None, &sink, (pki, here), start, notes, events).await?;
+        let cluster = Cluster::of(plan, servers, proxy, &sink, (pki, here), start, notes, events).await?;
         raise(realtime.as_ref(), Realtime::raise_injectors, events);
         let components = ready.components();
         let follow = Follow::default();
@@ -380,7 +382,7 @@ impl Cluster {
         let tell = forward(events);
         let etcd = LocalEtcd::start(&config.etcd_config(), &tell).await.map_err(not_started(directory))?;
         raise(realtime, Realtime::raise_run, events);
-        let proxy = proxy(plan, &etcd, notes).await?;
+        let proxy = etcd_proxy::local(plan, &etcd, notes).await?;
         let etcd_url =
             proxy.as_ref().map_or_else(|| etcd.url().to_owned(), |p| format!("http://{}", p.addr()));
         let api_server = LocalApiServer::start(&config.api_server_config(&etcd_url), &pki, &tell)
@@ -502,7 +504,7 @@ fn realtime(events: &Events) -> Option<Realtime> {
         .ok()
 }
 
-fn no_certificates(error: PkiError) -> CommandError {
+pub(super) fn no_certificates(error: PkiError) -> CommandError {
     CommandError::environment("the certificates cannot be made").because(error)
 }
 
@@ -529,38 +531,8 @@ pub(crate) fn component(found: &Found) -> Component {
     }
 }
 
-const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// Starts the proxy in front of etcd, if a fault needs it.
-async fn proxy(
-    plan: &Plan,
-    etcd: &LocalEtcd,
-    notes: &Notes,
-) -> Result<Option<EtcdProxyHandle>, CommandError> {
-    let faults: Vec<EtcdFault> = plan
-        .scenario
-        .spec
-        .faults
-        .iter()
-        .filter_map(|fault| if let Fault::Etcd(fault) = fault { Some(fault.clone()) } else { None })
-        .collect();
-    if faults.is_empty() {
-        return Ok(None);
-    }
-    let config = EtcdProxyConfig {
-        upstream: etcd.address().into(),
-        tls: None,
-        faults,
-        seed: plan.scenario.spec.seed,
-        clock: notes.clock,
-        ledger: notes.injections.clone(),
-        listen: LOOPBACK,
-    };
-    let started = EtcdProxy::start(config).await;
-    started
-        .map(Some)
-        .map_err(|error| CommandError::environment("the etcd proxy does not start").because(error))
-}
+/// This machine and nobody else, at any port.
+pub(super) const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Starts the webhook server, if a fault needs it. It is registered later.
 async fn webhooks(

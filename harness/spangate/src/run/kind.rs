@@ -4,12 +4,15 @@ use std::path::Path;
 
 use spangate_cluster::{
     Assets, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
-    kind::{self, KindClusterConfig, KindConfig, Owner, Privileges, SINGLE_NODE, Standing},
+    kind::{self, KindClusterConfig, KindConfig, KindEtcdProxy, Owner, Privileges, SINGLE_NODE, Standing},
     tracing_config,
 };
 use spangate_scenario::model;
 
-use super::environment::{component, fetch, forward};
+use super::{
+    environment::{component, fetch, forward},
+    etcd_proxy,
+};
 use crate::{
     error::CommandError,
     event::{Event, Events},
@@ -23,6 +26,16 @@ pub(crate) struct Ready {
     image: Image,
     privileges: Privileges,
     etcd: Version,
+}
+
+/// What a cluster is made to work with.
+pub(crate) struct Surroundings<'a> {
+    /// The user's config of kind.
+    pub(crate) base: Option<&'a str>,
+    /// Where its API server exports to.
+    pub(crate) otlp: Option<&'a str>,
+    /// The proxy that its API server takes for etcd.
+    pub(crate) etcd_proxy: Option<&'a etcd_proxy::OnKind>,
 }
 
 /// The image of a cluster's nodes.
@@ -91,17 +104,19 @@ impl Ready {
         })
     }
 
-    /// Starts the cluster. `base` is the user's config of kind, and `otlp` where its API server exports to.
+    /// Starts the cluster.
     pub(crate) async fn start(
         &self,
         network: KindNetwork,
         cluster: &model::Cluster,
-        base: Option<&str>,
-        otlp: Option<&str>,
+        around: Surroundings<'_>,
         files: &Path,
         events: &Events,
     ) -> Result<KindCluster, CommandError> {
+        let Surroundings { base, otlp, etcd_proxy } = around;
         let tracing_dir = KindClusterConfig::tracing_dir(files);
+        let etcd_authority = KindClusterConfig::etcd_authority_dir(files);
+        let etcd_url = etcd_proxy.map(etcd_proxy::OnKind::url);
         let kubernetes = self.image.kubernetes;
         let config = KindConfig {
             base: base.unwrap_or(SINGLE_NODE),
@@ -111,6 +126,7 @@ impl Ready {
             cluster,
             tracing: otlp.map(|_| tracing_dir.as_path()),
             otlp,
+            etcd_proxy: etcd_url.as_ref().map(|url| KindEtcdProxy { url, authority: &etcd_authority }),
             own_image: self.image.own,
             cgroup_v1: kind::cgroup_v1(),
         };
@@ -124,6 +140,7 @@ impl Ready {
             config,
             kubernetes,
             tracing: otlp.map(|otlp| tracing_config::file(kubernetes, otlp, rate)),
+            etcd_authority: etcd_proxy.map(|proxy| proxy.authority.clone()),
             pod_network,
             dir: files.to_owned(),
         };
@@ -170,7 +187,15 @@ impl From<NodeImage> for Image {
 
 /// kind's config as it would be completed, for a plan: what is known only when the cluster is there is in angle
 /// brackets.
-pub(crate) fn planned(cluster: &model::Cluster, base: Option<&str>) -> Result<String, CommandError> {
+pub(crate) fn planned(
+    cluster: &model::Cluster,
+    base: Option<&str>,
+    etcd_proxy: bool,
+) -> Result<String, CommandError> {
+    let proxy = KindEtcdProxy {
+        url: "https://<gateway of the cluster's network>:<port of the etcd proxy>",
+        authority: Path::new("<directory of the run>/etcd-authority"),
+    };
     let image = Image::of(cluster)?;
     let config = KindConfig {
         base: base.unwrap_or(SINGLE_NODE),
@@ -180,6 +205,7 @@ pub(crate) fn planned(cluster: &model::Cluster, base: Option<&str>) -> Result<St
         cluster,
         tracing: Some(Path::new("<directory of the run>/tracing")),
         otlp: Some("<gateway of the cluster's network>:<port of the sink>"),
+        etcd_proxy: etcd_proxy.then_some(proxy),
         own_image: image.own,
         cgroup_v1: kind::cgroup_v1(),
     };
@@ -267,7 +293,11 @@ mod tests {
             etcd: model::Etcd { tracing: Some(model::EtcdTracing::default()), ..model::Etcd::default() },
             ..model::Cluster::default()
         };
-        let text = planned(&cluster, None).unwrap();
+        let text = planned(&cluster, None, true).unwrap();
+        assert!(
+            text.contains("https://<gateway of the cluster's network>:<port of the etcd proxy>"),
+            "{text}"
+        );
         assert!(text.contains("<directory of the run>/tracing"), "{text}");
         assert!(text.contains("<gateway of the cluster's network>:<port of the sink>"), "{text}");
     }

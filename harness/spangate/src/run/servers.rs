@@ -110,6 +110,9 @@ impl Servers {
                 if let Ok(Err(error)) = tokio::task::spawn_blocking(removing).await {
                     tracing::warn!(name, %error, "cannot remove the cluster: `spangate cluster prune` tries again");
                 }
+                if let Some(proxy) = proxy {
+                    proxy.shutdown().await;
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ fn config<'a>(base: &'a str, cluster: &'a Cluster) -> KindConfig<'a> {
         cluster,
         tracing: Some(Path::new("/runs/one/tracing")),
         otlp: Some("172.20.0.1:4317"),
+        etcd_proxy: None,
         own_image: true,
         cgroup_v1: false,
     }
@@ -66,7 +67,15 @@ kubeadmConfigPatches:
         },
         ..cluster()
     };
-    let config = KindConfig { own_image: false, cgroup_v1: true, ..config(base, &cluster) };
+    let config = KindConfig {
+        etcd_proxy: Some(KindEtcdProxy {
+            url: "https://172.20.0.1:2379",
+            authority: Path::new("/runs/one/etcd"),
+        }),
+        own_image: false,
+        cgroup_v1: true,
+        ..config(base, &cluster)
+    };
     insta::assert_snapshot!(config.complete().unwrap());
 }
 
