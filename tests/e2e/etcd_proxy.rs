@@ -2,7 +2,7 @@
 //!
 //! Requests are made by hand, as frames: a gRPC library would hide what this is about.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{
@@ -10,11 +10,24 @@ use h2::{
     client::{self, SendRequest},
 };
 use http::{HeaderMap, Request};
-use spangate_cluster::{Assets, AssetsEnv, Component, EtcdConfig, Lifetime, LocalEtcd, Wanted};
-use spangate_inject::{EtcdProxy, EtcdProxyConfig, EtcdProxyHandle};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use spangate_cluster::{
+    Assets, AssetsEnv, Child, Component, EtcdConfig, EtcdPki, Found, Lifetime, LocalEtcd, Wanted, ports,
+    process::Spec,
+};
+use spangate_inject::{EtcdProxy, EtcdProxyConfig, EtcdProxyHandle, EtcdTls, Upstream};
 use spangate_scenario::model::{BatchProcessor, EtcdFault};
 use spangate_trace::{Clock, UnixNanos};
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
 
 use crate::harness::alone;
 
@@ -33,10 +46,45 @@ struct Caller(SendRequest<Bytes>);
 
 impl Caller {
     async fn connect(address: std::net::SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) = client::handshake(stream).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await.unwrap()
+    }
+
+    /// With a client's certificate or without; nothing when it is not let in.
+    async fn connect_tls(address: SocketAddr, pki: &EtcdPki, shown: bool) -> Option<Self> {
+        let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&pki.authority.cert_pem)).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = if shown {
+            let key = PrivateKeyDer::from_pem_slice(pki.proxy.key_pem.as_bytes()).unwrap();
+            config.with_client_auth_cert(vec![certificate(&pki.proxy.cert_pem)], key).unwrap()
+        } else {
+            config.with_no_client_auth()
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(address).await.ok()?;
+        let name = ServerName::from(address.ip());
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+        let mut caller = Self::over(stream).await?;
+        // With TLS 1.3 a client learns only by its first read that it was refused.
+        caller.0 = caller.0.ready().await.ok()?;
+        let request = Request::post("http://etcd/etcdserverpb.Maintenance/Status")
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        let (response, mut body) = caller.0.send_request(request, false).ok()?;
+        body.send_data(framed(&[]), true).ok()?;
+        response.await.ok().map(|_| caller)
+    }
+
+    async fn over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> Option<Self> {
+        let (sender, connection) = client::handshake(stream).await.ok()?;
         tokio::spawn(connection);
-        Self(sender)
+        Some(Self(sender))
     }
 
     async fn open(&self, method: &str) -> (client::ResponseFuture, SendStream<Bytes>) {
@@ -98,10 +146,7 @@ fn range(key: &[u8], end: &[u8]) -> Vec<u8> {
 
 /// etcd with data in it, and a proxy before it with a rule for the RPC that never meets the key.
 async fn start(dir: &Path) -> (LocalEtcd, EtcdProxyHandle) {
-    let assets = Assets::new(AssetsEnv::from_process());
-    let version = assets.catalogue().default_version(Component::Etcd).unwrap();
-    let wanted = Wanted { component: Component::Etcd, spec: version.into(), path: None };
-    let found = tokio::task::spawn_blocking(move || assets.ensure(&wanted, &())).await.unwrap().unwrap();
+    let found = binary().await;
     let etcd = LocalEtcd::start(
         &EtcdConfig {
             binary: found.path,
@@ -115,18 +160,6 @@ async fn start(dir: &Path) -> (LocalEtcd, EtcdProxyHandle) {
     )
     .await
     .unwrap();
-    let fault = |rpc: &str| EtcdFault {
-        name: "elsewhere".to_owned(),
-        rpc: rpc.to_owned(),
-        key_prefix: Some("/elsewhere/".to_owned()),
-        delay: Some(spangate_scenario::model::Delay::Fixed(spangate_scenario::units::Duration::from_secs(
-            60,
-        ))),
-        hold: spangate_scenario::model::HeldSide::Request,
-        status: None,
-        share: spangate_scenario::units::Ratio::one(),
-        during: None,
-    };
     let (ledger, _) = mpsc::unbounded_channel();
     let proxy = EtcdProxy::start(EtcdProxyConfig {
         upstream: etcd.address().into(),
@@ -141,6 +174,75 @@ async fn start(dir: &Path) -> (LocalEtcd, EtcdProxyHandle) {
     .unwrap();
     proxy.arm(UnixNanos(0));
     (etcd, proxy)
+}
+
+/// A fault that meets no key.
+fn fault(rpc: &str) -> EtcdFault {
+    EtcdFault {
+        name: "elsewhere".to_owned(),
+        rpc: rpc.to_owned(),
+        key_prefix: Some("/elsewhere/".to_owned()),
+        delay: Some(spangate_scenario::model::Delay::Fixed(spangate_scenario::units::Duration::from_secs(
+            60,
+        ))),
+        hold: spangate_scenario::model::HeldSide::Request,
+        status: None,
+        share: spangate_scenario::units::Ratio::one(),
+        during: None,
+    }
+}
+
+/// An etcd that takes TLS alone. Its end is that of the child.
+struct TlsEtcd {
+    port: u16,
+    _child: Child,
+}
+
+// === impl TlsEtcd ===
+
+impl TlsEtcd {
+    async fn start(dir: &Path, pki: &EtcdPki) -> Self {
+        let binary = binary().await.path;
+        let [client, peer] = ports::free().unwrap();
+        let file = |name: &str, pem: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, pem).unwrap();
+            path.display().to_string()
+        };
+        let args = [
+            ("data-dir", dir.join("data").display().to_string()),
+            ("listen-client-urls", format!("https://{client}")),
+            ("advertise-client-urls", format!("https://{client}")),
+            ("listen-peer-urls", format!("http://{peer}")),
+            ("initial-advertise-peer-urls", format!("http://{peer}")),
+            ("initial-cluster", format!("default=http://{peer}")),
+            ("cert-file", file("cert.pem", &pki.proxy.cert_pem)),
+            ("key-file", file("key.pem", &pki.proxy.key_pem)),
+            ("trusted-ca-file", file("ca.pem", &pki.authority.cert_pem)),
+            ("client-cert-auth", "true".to_owned()),
+        ];
+        let child = Child::spawn(Spec {
+            name: "etcd",
+            program: binary,
+            args: args.into_iter().map(|(name, value)| format!("--{name}={value}")).collect(),
+            env: BTreeMap::new(),
+            log: dir.join("etcd.log"),
+            lifetime: Lifetime::WithParent,
+        })
+        .unwrap();
+        // It listens once it has a leader.
+        while Caller::connect_tls(client, pki, true).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Self { port: client.port(), _child: child }
+    }
+}
+
+async fn binary() -> Found {
+    let assets = Assets::new(AssetsEnv::from_process());
+    let version = assets.catalogue().default_version(Component::Etcd).unwrap();
+    let wanted = Wanted { component: Component::Etcd, spec: version.into(), path: None };
+    tokio::task::spawn_blocking(move || assets.ensure(&wanted, &())).await.unwrap().unwrap()
 }
 
 /// Scenario: reads, pages of megabytes, a transaction, errors and an unknown method, directly and by the proxy.
@@ -176,6 +278,41 @@ fn answers_are_the_same_byte_for_byte() {
             assert_eq!(one, other, "{method}");
         }
         assert!(direct.call("KV/Range", &everything).await.body.len() > 4_000_000);
+    });
+}
+
+/// Scenario: a real etcd that takes no client without a certificate of its authority, and a proxy with one; calls are
+/// made by the proxy, with a client's certificate and without.
+/// Guarantees: writes of megabytes come back as they were, and who shows no certificate gets no answer.
+#[test]
+fn a_real_etcd_is_reached_over_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    alone(async {
+        let pki = EtcdPki::generate([127, 0, 0, 1].into()).unwrap();
+        let etcd = TlsEtcd::start(dir.path(), &pki).await;
+        let (ledger, mut noted) = mpsc::unbounded_channel();
+        let proxy = EtcdProxy::start(EtcdProxyConfig {
+            upstream: Upstream::BesideClient(etcd.port),
+            tls: Some(EtcdTls {
+                ca_pem: pki.authority.cert_pem.clone(),
+                certificate_pem: pki.proxy.cert_pem.clone(),
+                key_pem: pki.proxy.key_pem.clone(),
+            }),
+            faults: vec![EtcdFault { key_prefix: Some("/slow/".to_owned()), ..fault("KV/Put") }],
+            seed: 1,
+            clock: Clock::new(),
+            ledger,
+            listen: "127.0.0.1:0".parse().unwrap(),
+        })
+        .await
+        .unwrap();
+        let caller = Caller::connect_tls(proxy.addr(), &pki, true).await.unwrap();
+        let value: Vec<u8> = (0_u8..251).cycle().take(1_400_000).collect();
+        assert_eq!(caller.call("KV/Put", &put(b"/a", &value)).await.trailers["grpc-status"], "0");
+        let read = caller.call("KV/Range", &range(b"/a", b"")).await;
+        assert!(read.body.windows(1000).any(|part| part == &value[..1000]) && read.body.len() > value.len());
+        assert!(noted.try_recv().is_err(), "no call met the key of the fault");
+        assert!(Caller::connect_tls(proxy.addr(), &pki, false).await.is_none());
     });
 }
 
