@@ -38,6 +38,7 @@ pub(crate) fn compile(from: &SpanSelector) -> Result<Selector, InvalidRegex> {
             model::LinkMatch::Any => LinkTest::Any,
             model::LinkMatch::Request => LinkTest::Sent,
         }),
+        linked: boxed(&from.linked)?,
         duration: from.duration.as_ref().map(|bound| range(bound, |duration| duration.get())),
         root: from.root,
         ours: from.ours,

@@ -5,8 +5,8 @@
 //! kube-apiserver gives them (`docs/span-contract.md`).
 //!
 //! A [`Capture`] is what was received. [`TraceIndex`] puts its spans into trees; on these stand [`select()`],
-//! which picks spans, [`Phases`], which says where the time of a request went, and [`waterfall`], which draws
-//! a trace. [`blame()`] compares the phases of requests that a fault touched with those of others.
+//! which picks spans, [`Phases`], which says where the time of a request went, [`waterfall`], which draws
+//! a trace, and [`joint`], which finds the traces that it is linked with. [`blame()`] compares the phases of requests that a fault touched with those of others.
 //! [`RatioSampler`] foretells which traces are sampled, [`sampling`] judges those that were, and [`stats`] has the
 //! intervals of all estimates. [`collector`] foretells what a Collector behind the server keeps.
 //!
@@ -24,6 +24,7 @@ pub mod collector;
 pub mod context;
 pub mod contract;
 pub mod ids;
+pub mod joint;
 pub mod phase;
 pub mod phases;
 pub mod sampler;

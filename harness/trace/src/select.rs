@@ -37,6 +37,8 @@ pub struct Selector {
     pub events: Vec<EventTest>,
     /// Links.
     pub links: Option<LinkTest>,
+    /// A span that one of its links leads to.
+    pub linked: Option<Box<Selector>>,
     /// Its duration; zero when it ended before it began.
     pub duration: Option<Range<Duration>>,
     /// Whether it says that it has no parent.

@@ -8,11 +8,12 @@
 //! ```
 //!
 //! The dense part of a bar is the span's own time, the light part is covered by its children. A line ends with
-//! the span's duration and its self time. Text that came with the spans is shown without control characters.
+//! the span's duration and its self time. In a trace of several services the name is led by that of the service where it
+//! changes. Text that came with the spans is shown without control characters.
 
 use std::{fmt, time::Duration};
 
-use crate::{Row, Span, Status, Trace, TraceIndex, UnixNanos, contract};
+use crate::{Row, Span, Status, Trace, TraceIndex, UnixNanos, contract, joint::printable};
 
 /// How to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,6 +123,9 @@ pub fn render(trace: &Trace<'_>, width: usize, options: Options) -> String {
 /// The lines of all spans, depth first.
 fn lines(trace: &Trace<'_>, options: Options, pen: &Pen) -> Vec<Line> {
     let index = trace.index();
+    let service = |row: usize| index.row(row).service;
+    let first = trace.rows().next().map(service);
+    let several = trace.rows().any(|row| Some(service(row)) != first);
     let last_top = trace.tops().next_back();
     let mut lines = Vec::with_capacity(trace.len());
     // Whether more siblings follow, level by level down to the span at hand.
@@ -137,9 +141,13 @@ fn lines(trace: &Trace<'_>, options: Options, pen: &Pen) -> Vec<Line> {
         more.push(!last);
         let span = index.capture().span(step.row);
         let detail = if options.attributes { detail(&span) } else { String::new() };
+        let mut name = printable(&span.name);
+        if several && parent.is_none_or(|parent| service(parent) != row.service) {
+            name = format!("[{}] {name}", printable(index.capture().names().get(row.service)));
+        }
         let children = index.children(step.row).map(|child| index.row(child)).map(interval).collect();
         lines.push(Line {
-            label: format!("{}{}{detail}", tree(&more, pen), printable(&span.name)),
+            label: format!("{}{name}{detail}", tree(&more, pen)),
             marks: marks(&span, step.row, index),
             bar: Bar::Span(interval(row), children),
             times: times(row.end.since(row.start), index.self_time(step.row)),
@@ -204,11 +212,6 @@ fn marks(span: &Span, row: usize, index: &TraceIndex<'_>) -> String {
         index.is_cut(row),
     ];
     MARKS.iter().zip(holds).filter(|(_, holds)| *holds).map(|((mark, _), _)| *mark).collect()
-}
-
-/// Text without what could take over a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Text of exactly `width` characters.

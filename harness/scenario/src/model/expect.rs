@@ -151,6 +151,9 @@ pub struct SpanSelector {
     /// Links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<LinkMatch>,
+    /// A span of the capture that one of its links leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<Box<SpanSelector>>,
     /// Its duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<Bound<Duration>>,

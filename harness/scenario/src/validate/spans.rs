@@ -66,6 +66,7 @@ pub(super) fn selector(selector: &SpanSelector, at: &Path, findings: &mut Findin
     let others = [
         ("parent", &selector.parent),
         ("ancestor", &selector.ancestor),
+        ("linked", &selector.linked),
         ("child", &selector.child),
         ("after", &selector.after),
         ("before", &selector.before),

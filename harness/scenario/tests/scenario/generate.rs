@@ -326,7 +326,8 @@ fn selector() -> impl Strategy<Value = SpanSelector> {
     leaf.prop_recursive(3, 6, 2, |inner| {
         (inner.clone(), inner, text_match()).prop_map(|(parent, not, event)| SpanSelector {
             parent: Some(Box::new(parent)),
-            not: Some(Box::new(not)),
+            not: Some(Box::new(not.clone())),
+            linked: Some(Box::new(not)),
             events: vec![EventMatch { name: event, attributes: BTreeMap::new() }],
             ..SpanSelector::default()
         })

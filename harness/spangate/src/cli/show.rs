@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::json;
-use spangate_trace::{TraceId, waterfall};
+use spangate_trace::{TraceId, joint::joints, waterfall};
 
 use super::{From, Output, Session, print, print_json};
 use crate::{collector::explain::explain, error::CommandError, evidence::Case, exit::Exit, saved};
@@ -56,6 +56,7 @@ pub(super) fn run(args: &ShowArgs, session: &Session) -> Result<Exit, CommandErr
     let width = if width == 0 { WIDTH } else { width };
     let options = waterfall::Options { events: !args.no_events, ..waterfall::Options::default() };
     let drawn = waterfall::render(&trace, width, options);
-    let parts: Vec<&str> = explained.iter().map(String::as_str).chain([drawn.as_str()]).collect();
+    let joints = joints(&trace).into_iter().map(|joint| format!("{}\n", joint.line(&evidence.capture, id)));
+    let parts: Vec<String> = explained.into_iter().chain([drawn + &joints.collect::<String>()]).collect();
     print(&parts.join("\n")).map(|()| Exit::Pass)
 }

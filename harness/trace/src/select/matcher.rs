@@ -17,6 +17,7 @@ pub(super) struct Matcher<'a> {
     name: Option<Vec<bool>>,
     scope: Option<Vec<bool>>,
     service: Option<Vec<bool>>,
+    linked: Option<Box<Related<'a>>>,
     parent: Option<Box<Related<'a>>>,
     ancestor: Option<Box<Related<'a>>>,
     /// Whether one of the spans above fits, where it is known.
@@ -71,6 +72,7 @@ impl<'a> Matcher<'a> {
             name: by_name(selector.name.as_ref(), names),
             scope: by_name(selector.scope.as_ref(), names),
             service: by_name(selector.service.as_ref(), names),
+            linked: related(&selector.linked),
             parent: related(&selector.parent),
             ancestor: related(&selector.ancestor),
             below: below.unwrap_or_default(),
@@ -123,6 +125,13 @@ impl<'a> Matcher<'a> {
             && not.holds(row)
         {
             return false;
+        }
+        if let Some(linked) = &mut self.linked {
+            let links = index.capture().span(row).links;
+            let mut ends = links.iter().filter_map(|link| index.by_span(link.trace_id, link.span_id));
+            if !ends.any(|end| linked.holds(end)) {
+                return false;
+            }
         }
         if let Some(parent) = &mut self.parent
             && !index.parent(row).is_some_and(|above| parent.holds(above))

@@ -131,6 +131,23 @@ fn ours_and_links_follow_the_run() {
 }
 
 #[test]
+fn a_link_leads_to_a_span_of_another_trace() {
+    let mut spans = vec![
+        span(trace_id(1), 1, None, "kubelet", 0, 9),
+        span(trace_id(2), 2, None, "linked", 0, 1),
+        span(trace_id(3), 3, None, "astray", 0, 1),
+    ];
+    let link = |trace, id| Link { trace_id: trace, span_id: span_id(id), attributes: Attributes::new() };
+    spans[1].links = vec![link(trace_id(9), 1), link(trace_id(1), 1)];
+    // The right span id in the wrong trace.
+    spans[2].links = vec![link(trace_id(2), 1)];
+    let capture = Capture::from_spans(spans);
+    let to = |name| Selector { linked: boxed(named(name)), ..Selector::default() };
+    assert_eq!(found(&capture, &to("kubelet")), [1]);
+    assert_eq!(found(&capture, &to("linked")), NO_ROWS);
+}
+
+#[test]
 fn attributes_and_events_are_asked_of_the_whole_span() {
     let mut b = Builder::default();
     let one = b.span("List", None, 0, 1);

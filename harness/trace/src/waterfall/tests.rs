@@ -82,6 +82,23 @@ fn a_narrow_create_with_events() {
 }
 
 #[test]
+fn a_service_is_named_where_it_changes() {
+    let mut spans: Vec<_> =
+        (1..=4).map(|id| span(TRACE, id, (id > 1).then_some(id - 1), "call", 0, 1)).collect();
+    for (span, service) in spans.iter_mut().zip(["kubelet", "kubelet", "containerd", "containerd"]) {
+        span.service = service.into();
+    }
+    let options = Options::default();
+    let picture = picture(&Capture::from_spans(spans.clone()), TRACE, 100, options);
+    let named: Vec<bool> = picture.lines().skip(1).map(|line| line.contains('[')).collect();
+    assert_eq!(named[..4], [true, false, true, false], "{picture}");
+    spans.truncate(2);
+    let alone =
+        super::render(&TraceIndex::new(&Capture::from_spans(spans)).by_trace(TRACE).unwrap(), 100, options);
+    assert!(!alone.contains('['), "{alone}");
+}
+
+#[test]
 fn box_characters_draw_the_same_picture() {
     let options = |unicode| Options { unicode, events: true, attributes: true };
     let boxes = picture(&create(), TRACE, 100, options(true));
