@@ -34,6 +34,7 @@ pub mod preparation;
 mod protobuf;
 pub mod replay;
 pub mod request;
+mod rollout;
 pub mod schedule;
 mod seed;
 pub mod setting;

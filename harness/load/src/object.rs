@@ -47,6 +47,9 @@ const PAYLOAD: &str = "spangate.io/payload";
 const SCHEDULER: &str = "spangate-none";
 /// An image that every node could run; nothing pulls it.
 const IMAGE: &str = "registry.k8s.io/pause:3.10";
+/// An image that nodes of Kubernetes 1.37 have, as that of the sandboxes of all pods
+/// (kubeadm, `app/constants/constants.go`).
+const PAUSE: &str = "registry.k8s.io/pause:3.10.2";
 
 /// One object to make.
 #[derive(Debug, Clone, PartialEq)]
@@ -209,6 +212,14 @@ fn pod_spec() -> PodSpec {
         automount_service_account_token: Some(false),
         scheduler_name: SCHEDULER.to_owned(),
     }
+}
+
+/// Lets the pods of this spec be scheduled, and run.
+pub(crate) fn let_run(pod_spec: &mut serde_json::Value) {
+    if let Some(fields) = pod_spec.as_object_mut() {
+        fields.remove("schedulerName");
+    }
+    pod_spec["containers"][0]["image"] = PAUSE.into();
 }
 
 /// `apiVersion` and `kind` of a resource.

@@ -41,6 +41,8 @@ pub enum Read {
     Keep,
     /// As a stream of watch events, closed by the client after the first `DELETED`.
     UntilDeleted,
+    /// As a stream of watch events, closed by the client when the pods of the deployment are available.
+    UntilAvailable,
     /// As a stream of watch events, closed by the client when the initial ones are through: after the bookmark
     /// with the annotation `k8s.io/initial-events-end: "true"`.
     UntilListed,

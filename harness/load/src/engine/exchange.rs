@@ -9,6 +9,7 @@ use crate::{
     client::{Body, ClientError, chain},
     initial::InitialEvents,
     request::{Read, Reply, Request},
+    rollout::RolloutEvents,
 };
 
 /// Response header with the audit id of a request (`apiserver/pkg/apis/audit`).
@@ -87,6 +88,7 @@ fn retry_after(headers: &HeaderMap<HeaderValue>) -> Option<u32> {
 async fn read(mut body: Body, request: &Request, progress: &mut Progress) -> Result<Bytes, ClientError> {
     let mut kept = BytesMut::new();
     let mut lines = Lines::default();
+    let mut rollout = RolloutEvents::default();
     let mut initial = InitialEvents::new(request.accept);
     while let Some(data) = body.chunk().await.transpose()? {
         progress.received += data.len() as u64;
@@ -94,7 +96,8 @@ async fn read(mut body: Body, request: &Request, progress: &mut Progress) -> Res
             Read::Keep => kept.extend_from_slice(&data),
             Read::UntilDeleted if lines.deleted(&data) => break,
             Read::UntilListed if initial.end(&data) => break,
-            Read::UntilDeleted | Read::UntilListed | Read::Discard => {}
+            Read::UntilAvailable if rollout.done(&data) => break,
+            Read::UntilDeleted | Read::UntilAvailable | Read::UntilListed | Read::Discard => {}
         }
     }
     Ok(kept.freeze())

@@ -31,7 +31,7 @@ impl Sequence {
     pub(crate) fn new(steps: &[KubectlStep], arrival: &Arrival, setting: &Setting) -> Self {
         let commands: Vec<_> = commands(steps, arrival.number)
             .iter()
-            .map(|command| steps::of(command, arrival, setting))
+            .map(|command| steps::of(command, steps.contains(&KubectlStep::RolloutStatus), arrival, setting))
             .collect();
         Self { commands: commands.into_iter(), current: None }
     }

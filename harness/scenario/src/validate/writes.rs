@@ -103,7 +103,10 @@ fn of_entry(entry: &MixEntry, mut add: impl FnMut(AdmissionOperation, Resource, 
                 let deleted = configmap.into_iter().chain([Resource::Deployments]);
                 deleted.for_each(|resource| add(Delete, resource, ""));
             }
-            KubectlStep::Discovery | KubectlStep::GetPods | KubectlStep::GetDeployments => {}
+            KubectlStep::RolloutStatus
+            | KubectlStep::Discovery
+            | KubectlStep::GetPods
+            | KubectlStep::GetDeployments => {}
         }
     }
 }

@@ -216,6 +216,7 @@ impl Rights {
             }
             KubectlStep::GetPods => self.add_resource(Resource::Pods, &["list"]),
             KubectlStep::GetDeployments => self.add_resource(Resource::Deployments, &["list"]),
+            KubectlStep::RolloutStatus => self.add_resource(Resource::Deployments, &["get", "watch"]),
             KubectlStep::Scale => {
                 self.add_resource(Resource::Deployments, &["get"]);
                 self.add(APPS, "deployments/scale", &["patch"]);

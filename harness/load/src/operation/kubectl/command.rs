@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Apply(Resource, String, usize),
     /// `kubectl get`.
     Get(Resource),
+    /// `kubectl rollout status deployment`.
+    RolloutStatus(String),
     /// `kubectl scale deployment`; of one of those that exist before load starts, if it has no name.
     Scale(Option<String>),
     /// `kubectl delete --wait`; `prepared` when the object is to exist before load starts.
@@ -30,7 +32,8 @@ pub(crate) enum Command {
 
 /// Finds the object of each command of arrival `number`.
 ///
-/// `apply` and `delete` work on what the sequence made last, `scale` on the deployment that it made last.
+/// `apply` and `delete` work on what the sequence made last, `scale` and `rollout status` on the deployment that it
+/// made last.
 /// Without one, `apply` makes a deployment, `scale` takes one of those that exist before load starts, and
 /// `delete` a deployment that was prepared for it.
 pub(crate) fn commands(steps: &[KubectlStep], number: u64) -> Vec<Command> {
@@ -38,6 +41,10 @@ pub(crate) fn commands(steps: &[KubectlStep], number: u64) -> Vec<Command> {
     let new = |made: &mut Vec<(Resource, String)>, resource, step| {
         made.push((resource, object::made(number, step)));
         object::made(number, step)
+    };
+    let deployment = |made: &[(Resource, String)]| {
+        let last = made.iter().rfind(|(resource, _)| *resource == Resource::Deployments);
+        last.map(|(_, name)| name.clone())
     };
     let command = |(step, kind): (usize, &KubectlStep)| match kind {
         KubectlStep::Discovery => Command::Discovery,
@@ -56,9 +63,10 @@ pub(crate) fn commands(steps: &[KubectlStep], number: u64) -> Vec<Command> {
         }
         KubectlStep::GetPods => Command::Get(Resource::Pods),
         KubectlStep::GetDeployments => Command::Get(Resource::Deployments),
-        KubectlStep::Scale => {
-            let own = made.iter().rfind(|(resource, _)| *resource == Resource::Deployments);
-            Command::Scale(own.map(|(_, name)| name.clone()))
+        KubectlStep::Scale => Command::Scale(deployment(&made)),
+        KubectlStep::RolloutStatus => {
+            // That there is one was checked with the scenario.
+            Command::RolloutStatus(deployment(&made).unwrap_or_else(|| object::made(number, step)))
         }
         KubectlStep::Delete => match made.pop() {
             Some((resource, name)) => Command::Delete { resource, name, prepared: false },
@@ -74,7 +82,7 @@ pub(crate) fn commands(steps: &[KubectlStep], number: u64) -> Vec<Command> {
 
 #[cfg(test)]
 mod tests {
-    use KubectlStep::{Apply, CreateConfigmap, CreateDeployment, Delete, GetPods, Scale};
+    use KubectlStep::{Apply, CreateConfigmap, CreateDeployment, Delete, GetPods, RolloutStatus, Scale};
 
     use super::*;
 
@@ -93,6 +101,14 @@ mod tests {
                 Command::Scale(Some(name.clone())),
                 Command::Delete { resource: Resource::Deployments, name, prepared: false },
             ]
+        );
+    }
+
+    #[test]
+    fn a_rollout_is_that_of_the_deployment_made_last() {
+        assert_eq!(
+            of(&[CreateDeployment, CreateConfigmap, RolloutStatus])[2],
+            Command::RolloutStatus("load-4-0".to_owned())
         );
     }
 

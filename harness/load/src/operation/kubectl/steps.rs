@@ -12,7 +12,7 @@ use spangate_scenario::{
 use super::Command;
 use crate::{
     Arrival, Setting, Verb,
-    object::{Body, Object, REVISION},
+    object::{self, Object, REVISION},
     operation::{Fixed, Steps, read::Pages, watch},
     request::{JSON, Read, Reply, Request},
     target::Target,
@@ -35,20 +35,23 @@ const CHUNK: u32 = 500;
 /// Bytes of payload of what the commands make.
 const SIZE: Sizes = Sizes::Fixed(Size(256));
 
-/// The requests of `command`.
-pub(super) fn of(command: &Command, arrival: &Arrival, setting: &Setting) -> Box<dyn Steps> {
+/// The requests of `command`; the pods of what it makes are scheduled if it is made to run.
+pub(super) fn of(command: &Command, runs: bool, arrival: &Arrival, setting: &Setting) -> Box<dyn Steps> {
     match command {
         Command::Discovery => Box::new(Fixed::new(["/api", "/apis"].map(discovery).into())),
         Command::Create(resource, name) => {
-            Box::new(Fixed::new(vec![create(*resource, name, arrival, setting)]))
+            Box::new(Fixed::new(vec![create(*resource, name, runs, arrival, setting)]))
         }
         Command::Apply(resource, name, step) => {
-            Box::new(Apply::new(*resource, name, &format!("{}-{step}", arrival.number), arrival, setting))
+            let manifest = manifest(*resource, name, runs, arrival, setting);
+            let revision = format!("{}-{step}", arrival.number);
+            Box::new(Apply::new(setting.collection(*resource, arrival), name, manifest, &revision))
         }
         Command::Get(resource) => {
             let collection = setting.collection(*resource, arrival);
             Box::new(Pages::of(collection.query("limit", CHUNK.to_string()), TABLE))
         }
+        Command::RolloutStatus(name) => Box::new(Rollout::new(name, arrival, setting)),
         Command::Scale(name) => Box::new(Scale::new(name.as_deref(), arrival, setting)),
         Command::Delete { resource, name, .. } => Box::new(Delete::new(*resource, name, arrival, setting)),
     }
@@ -59,24 +62,44 @@ fn discovery(path: &str) -> Request {
     Request::new(Verb::Discovery, Method::GET, target).accept(DISCOVERY)
 }
 
-fn body(resource: Resource, name: &str, arrival: &Arrival, setting: &Setting) -> Body {
-    setting.body(&Object {
+fn manifest(
+    resource: Resource,
+    name: &str,
+    runs: bool,
+    arrival: &Arrival,
+    setting: &Setting,
+) -> serde_json::Value {
+    let object = Object {
         resource,
         namespace: setting.namespaces.of_arrival(arrival),
         name,
         sizes: &SIZE,
         labels: &BTreeMap::new(),
         revision: Some(arrival.number),
-    })
+    };
+    let mut manifest = setting.body(&object).value();
+    if runs && resource == Resource::Deployments {
+        object::let_run(&mut manifest["spec"]["template"]["spec"]);
+    }
+    manifest
 }
 
-fn create(resource: Resource, name: &str, arrival: &Arrival, setting: &Setting) -> Request {
-    let body = body(resource, name, arrival, setting).value();
+fn create(resource: Resource, name: &str, runs: bool, arrival: &Arrival, setting: &Setting) -> Request {
+    let body = manifest(resource, name, runs, arrival, setting);
     let target = setting
         .collection(resource, arrival)
         .query("fieldManager", "kubectl-create")
         .query("fieldValidation", "Strict");
     Request::new(Verb::Create, Method::POST, target).body(JSON, &body)
+}
+
+/// A watch on one object, as client-go's informer asks for it.
+fn watched(collection: Target, name: &str, arrival: &Arrival) -> Target {
+    watch::with_initial_events(collection)
+        .query("watch", "true")
+        .query("fieldSelector", format!("metadata.name={name}"))
+        // client-go's reflector draws from five to ten minutes.
+        .query("timeoutSeconds", (300 + arrival.number % 300).to_string())
 }
 
 /// `kubectl apply`: the index of schemas, the object, then POST or PATCH.
@@ -91,6 +114,14 @@ enum ApplyState {
     Schemas,
     Get,
     Write,
+}
+
+/// `kubectl rollout status`: GET of the deployment, then a watch until its pods are available
+/// (`kubectl/pkg/cmd/rollout/rollout_status.go`).
+struct Rollout {
+    object: Target,
+    collection: Target,
+    watched: bool,
 }
 
 /// `kubectl scale`: GET of the object, then PATCH of its scale.
@@ -116,9 +147,7 @@ enum DeleteState {
 // === impl Apply ===
 
 impl Apply {
-    fn new(resource: Resource, name: &str, revision: &str, arrival: &Arrival, setting: &Setting) -> Self {
-        let collection = setting.collection(resource, arrival);
-        let mut manifest = body(resource, name, arrival, setting).value();
+    fn new(collection: Target, name: &str, mut manifest: serde_json::Value, revision: &str) -> Self {
         manifest["metadata"]["annotations"][REVISION] = json!(revision);
         let applied = format!("{manifest}\n");
         let patch = json!({"metadata": {"annotations": {LAST_APPLIED: applied, REVISION: revision}}});
@@ -163,6 +192,30 @@ impl Steps for Apply {
     }
 }
 
+// === impl Rollout ===
+
+impl Rollout {
+    fn new(name: &str, arrival: &Arrival, setting: &Setting) -> Self {
+        let collection = setting.collection(Resource::Deployments, arrival);
+        let object = collection.clone().named(name);
+        Self { object, collection: watched(collection, name, arrival), watched: false }
+    }
+}
+
+impl Steps for Rollout {
+    fn next(&mut self, reply: Option<&Reply>) -> Option<Request> {
+        let Some(reply) = reply else {
+            return Some(Request::new(Verb::Get, Method::GET, self.object.clone()).accept(ANY));
+        };
+        if self.watched || !reply.status.is_success() {
+            return None;
+        }
+        self.watched = true;
+        let watch = Request::new(Verb::WatchList, Method::GET, self.collection.clone());
+        Some(watch.read(Read::UntilAvailable))
+    }
+}
+
 // === impl Scale ===
 
 impl Scale {
@@ -201,12 +254,7 @@ impl Delete {
     fn new(resource: Resource, name: &str, arrival: &Arrival, setting: &Setting) -> Self {
         let collection = setting.collection(resource, arrival);
         let object = collection.clone().named(name);
-        let watched = watch::with_initial_events(collection)
-            .query("watch", "true")
-            .query("fieldSelector", format!("metadata.name={name}"))
-            // client-go's reflector draws from five to ten minutes.
-            .query("timeoutSeconds", (300 + arrival.number % 300).to_string());
-        Self { object, collection: watched, state: DeleteState::Delete }
+        Self { object, collection: watched(collection, name, arrival), state: DeleteState::Delete }
     }
 }
 
@@ -243,7 +291,7 @@ mod tests {
 
     /// Runs a command against these statuses; gives `METHOD target` of each request.
     fn run(command: &Command, statuses: &[u16]) -> Vec<String> {
-        let mut steps = of(command, &arrival(4), &setting());
+        let mut steps = of(command, false, &arrival(4), &setting());
         let mut sent = Vec::new();
         let mut next = steps.next(None);
         let mut statuses = statuses.iter();
@@ -308,8 +356,28 @@ mod tests {
     }
 
     #[test]
+    fn a_rollout_is_watched_until_the_pods_are_available() {
+        let rollout = Command::RolloutStatus("x".to_owned());
+        let sent = run(&rollout, &[200, 200]);
+        assert_eq!((sent.len(), &sent[0]), (2, &format!("GET {DEPLOYMENTS}/x")));
+        assert!(sent[1].contains("fieldSelector=metadata.name%3Dx"), "{}", sent[1]);
+        assert_eq!(run(&rollout, &[404]).len(), 1);
+    }
+
+    #[test]
+    fn only_what_is_waited_for_is_scheduled() {
+        let spec = |runs| {
+            let made = manifest(Resource::Deployments, "x", runs, &arrival(4), &setting());
+            made["spec"]["template"]["spec"].clone()
+        };
+        assert_eq!(spec(false)["schedulerName"], "spangate-none");
+        assert_eq!(spec(true)["schedulerName"], serde_json::Value::Null);
+        assert_ne!(spec(true)["containers"][0]["image"], spec(false)["containers"][0]["image"]);
+    }
+
+    #[test]
     fn get_asks_for_tables_in_chunks() {
-        let mut steps = of(&Command::Get(Resource::Pods), &arrival(0), &setting());
+        let mut steps = of(&Command::Get(Resource::Pods), false, &arrival(0), &setting());
         let request = steps.next(None).unwrap();
         assert_eq!(
             (request.target.as_str(), request.accept),

@@ -200,6 +200,10 @@ pub enum KubectlStep {
     /// `kubectl get deployments`: a table, in pages of 500.
     #[serde(rename = "get deployments")]
     GetDeployments,
+    /// `kubectl rollout status`: GET, then a watch until the pods of the deployment that the sequence made are
+    /// available. The pods of such a sequence are scheduled; those of others are not, so that nothing runs for them.
+    #[serde(rename = "rollout status")]
+    RolloutStatus,
     /// `kubectl scale deployment`: GET and PATCH of the `scale` subresource.
     #[serde(rename = "scale")]
     Scale,

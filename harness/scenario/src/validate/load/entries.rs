@@ -192,9 +192,10 @@ fn kubectl(steps: &[KubectlStep], list: &Path, findings: &mut Findings) {
         match step {
             KubectlStep::CreateDeployment | KubectlStep::Apply => (object, deployment) = (true, true),
             KubectlStep::CreateConfigmap => object = true,
-            KubectlStep::Scale if !deployment => {
+            KubectlStep::Scale | KubectlStep::RolloutStatus if !deployment => {
+                let what = if *step == KubectlStep::Scale { "to scale" } else { "to wait for" };
                 findings
-                    .add(&at, "there is no deployment to scale yet")
+                    .add(&at, format!("there is no deployment {what} yet"))
                     .help("put `create deployment` or `apply` before it")
                     .rests_on(list.clone());
             }
@@ -206,6 +207,7 @@ fn kubectl(steps: &[KubectlStep], list: &Path, findings: &mut Findings) {
             }
             KubectlStep::Delete => (object, deployment) = (false, false),
             KubectlStep::Scale
+            | KubectlStep::RolloutStatus
             | KubectlStep::Discovery
             | KubectlStep::GetPods
             | KubectlStep::GetDeployments => {}
