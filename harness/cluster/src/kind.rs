@@ -16,6 +16,7 @@ mod docker;
 mod error;
 mod network;
 mod node_image;
+mod node_tracing;
 mod pod_network;
 mod privilege;
 mod recipe;
@@ -30,6 +31,7 @@ pub use self::{
     error::KindError,
     network::KindNetwork,
     node_image::{NodeImage, NodeImageError},
+    node_tracing::{DropIn, drop_ins},
     privilege::Privileges,
     standing::{Owner, Standing},
     start::KindClusterConfig,

@@ -14,7 +14,10 @@ pub mod load;
 pub mod matches;
 pub mod traffic;
 
-pub use cluster::{ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Kind, Provider, Tracing};
+pub use cluster::{
+    ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Kind, Kubelet, KubeletTracing, Provider,
+    Tracing,
+};
 pub use collector::Collector;
 pub use expect::{
     ApiServerOverhead, Blame, CollectorOverhead, Complete, Conserved, EventMatch, Expectation, Injected,

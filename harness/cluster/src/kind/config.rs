@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Map, Value, json};
 use spangate_scenario::{document, model::Cluster};
 
+use super::node_tracing::{self, DropIn};
 use crate::{
     etcd_flags::{EtcdFlagError, tracing_flags},
     tracing_config,
@@ -70,6 +71,8 @@ pub struct KindConfig<'a> {
     pub tracing: Option<&'a Path>,
     /// Where spans go to, `host:port` as the node reaches it; etcd is told it on its command line.
     pub otlp: Option<&'a str>,
+    /// The directory of this machine with the [drop-ins](super::drop_ins) of the nodes' services.
+    pub drop_ins: &'a Path,
     /// The proxy of ours that the API server takes for its etcd, if there is one.
     pub etcd_proxy: Option<KindEtcdProxy<'a>>,
     /// Whether the node image was built by us: it has none of kind's own pod network.
@@ -133,6 +136,16 @@ impl KindConfig<'_> {
                 push(node, "extraMounts", json!({"hostPath": from, "containerPath": to, "readOnly": true}));
             }
         }
+        for drop_in in self.drop_ins() {
+            let mount = json!({
+                "hostPath": self.drop_ins.join(drop_in.file),
+                "containerPath": drop_in.path,
+                "readOnly": true,
+            });
+            for node in config["nodes"].as_array_mut().into_iter().flatten() {
+                push(node, "extraMounts", mount.clone());
+            }
+        }
         if self.needs_pod_network() {
             config["networking"]["disableDefaultCNI"] = true.into();
         }
@@ -146,6 +159,13 @@ impl KindConfig<'_> {
     pub fn needs_pod_network(&self) -> bool {
         let theirs = document::read(self.base).unwrap_or_default();
         self.own_image && theirs["networking"]["disableDefaultCNI"] != true
+    }
+
+    /// What is set for the services of every node.
+    fn drop_ins(&self) -> Vec<DropIn> {
+        let tracing = self.cluster.kubelet.tracing.as_ref().zip(self.otlp);
+        let drop_ins = |(tracing, otlp)| node_tracing::drop_ins(tracing, &self.cluster.tracing.batch, otlp);
+        tracing.map(drop_ins).unwrap_or_default()
     }
 
     /// What kubeadm is told.
@@ -192,9 +212,16 @@ impl KindConfig<'_> {
             patch["etcd"] = json!({"local": {"extraArgs": pairs(&args), "extraEnvs": pairs(&env)}});
         }
         let mut patches = vec![document::write(&patch)];
+        // `KubeletConfiguration` has one version only, and kind writes it.
+        let mut kubelet = json!({"kind": "KubeletConfiguration"});
         if self.cgroup_v1 {
-            // `KubeletConfiguration` has one version only, and kind writes it.
-            patches.push(document::write(&json!({"kind": "KubeletConfiguration", "failCgroupV1": false})));
+            kubelet["failCgroupV1"] = false.into();
+        }
+        if let Some((tracing, otlp)) = self.cluster.kubelet.tracing.as_ref().zip(self.otlp) {
+            kubelet["tracing"] = node_tracing::kubelet(tracing, otlp);
+        }
+        if kubelet.as_object().is_some_and(|fields| fields.len() > 1) {
+            patches.push(document::write(&kubelet));
         }
         Ok(patches)
     }

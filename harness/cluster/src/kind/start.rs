@@ -17,6 +17,7 @@ use super::{
     config::{ETCD_AUTHORITY, TRACING_FILE},
     error::{KindError, write_error},
     network::KindNetwork,
+    node_tracing::DropIn,
     pod_network::{self, COLUMNS, NodeNetwork},
     privilege::{self, Privileges},
 };
@@ -45,6 +46,8 @@ pub struct KindClusterConfig {
     pub kubernetes: Version,
     /// The `TracingConfiguration` of the API server, if it traces.
     pub tracing: Option<String>,
+    /// What is set for the services of every node.
+    pub drop_ins: Vec<DropIn>,
     /// The authority that etcd is to have, if a proxy of ours stands before it.
     pub etcd_authority: Option<Identity>,
     /// Whether the pod network is to be laid by us.
@@ -88,6 +91,11 @@ impl KindClusterConfig {
         Self::tracing_dir(dir).join(TRACING_FILE)
     }
 
+    /// The directory in `dir` with what is set for services, for [`KindConfig::drop_ins`](super::KindConfig::drop_ins).
+    pub fn drop_ins_dir(dir: &Path) -> PathBuf {
+        dir.join("drop-ins")
+    }
+
     /// The directory in `dir` with etcd's authority, for [`KindEtcdProxy::authority`](super::KindEtcdProxy::authority).
     pub fn etcd_authority_dir(dir: &Path) -> PathBuf {
         dir.join("etcd-authority")
@@ -129,6 +137,12 @@ impl KindNetwork {
             let file = dir.join(TRACING_FILE);
             private::create_dir(&dir).map_err(write_error(&dir))?;
             private::write(&file, tracing).map_err(write_error(&file))?;
+        }
+        let dir = KindClusterConfig::drop_ins_dir(&config.dir);
+        private::create_dir(&dir).map_err(write_error(&dir))?;
+        for drop_in in &config.drop_ins {
+            let file = dir.join(&drop_in.file);
+            private::write(&file, &drop_in.text).map_err(write_error(&file))?;
         }
         if let Some(authority) = &config.etcd_authority {
             let dir = KindClusterConfig::etcd_authority_dir(&config.dir);

@@ -30,6 +30,8 @@ pub struct Cluster {
     /// `system:masters`; on an existing cluster the API server is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_group: Option<String>,
+    /// The kubelets, which only a kind cluster has.
+    pub kubelet: Kubelet,
 }
 
 /// Where the control plane comes from.
@@ -137,6 +139,30 @@ pub struct EtcdTracing {
     pub sampling_rate_per_million: Option<PerMillion>,
 }
 
+/// The kubelets.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Kubelet {
+    /// The kubelet's own tracing; off unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<KubeletTracing>,
+}
+
+/// The kubelet's own tracing. It exports as `tracing.batch` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubeletTracing {
+    /// `tracing.samplingRatePerMillion` of the `KubeletConfiguration`: the share of its traces that are recorded.
+    pub sampling_rate_per_million: PerMillion,
+    /// Whether the requests that it sends to the API server are traced. The kubelet does that only where its client
+    /// certificate is not rotated, and kubeadm always turns rotation on: this turns it off.
+    #[serde(default)]
+    pub api_requests: bool,
+    /// Whether containerd continues the traces of the kubelet's calls.
+    #[serde(default)]
+    pub container_runtime: bool,
+}
+
 // === impl Cluster ===
 
 impl Cluster {
@@ -167,6 +193,7 @@ impl Default for Cluster {
             api_server: ApiServer::default(),
             etcd: Etcd::default(),
             admin_group: None,
+            kubelet: Kubelet::default(),
         }
     }
 }

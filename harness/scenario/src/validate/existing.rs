@@ -37,6 +37,7 @@ pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
     for (key, is_given) in [
         ("binaries", binaries.kube_apiserver.is_some() || binaries.etcd.is_some() || binaries.kind.is_some()),
         ("kind", kind.config_file.is_some() || kind.image.is_some()),
+        ("kubelet", cluster.kubelet.tracing.is_some()),
         ("etcd", cluster.etcd.version.is_some() || cluster.etcd.tracing.is_some()),
         (
             "apiServer",

@@ -1,7 +1,10 @@
 //! Rules for the provider kind: what it cannot do.
 
-use super::{Findings, Optional, Parts, collector::collector_at};
-use crate::{model::Provider, path::Path};
+use super::{Findings, Optional, Parts, collector::collector_at, load::load_at};
+use crate::{
+    model::{KubectlStep, MixEntry, Provider},
+    path::Path,
+};
 
 pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
     let Some(cluster) = parts.cluster else { return };
@@ -13,10 +16,30 @@ pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
     ] {
         findings.require(!is_empty, &at.key(key), "must not be empty");
     }
+    let provider = root.key("spec.cluster.provider");
+    if cluster.provider == Provider::Local {
+        if cluster.kubelet.tracing.is_some() {
+            findings
+                .add(&root.key("spec.cluster.kubelet.tracing"), "there is no kubelet beside local processes")
+                .help("take the provider `kind`, or leave it out")
+                .rests_on(provider.clone());
+        }
+        let waits = |entry: &MixEntry| {
+            entry.kubectl.as_ref().is_some_and(|steps| steps.contains(&KubectlStep::RolloutStatus))
+        };
+        if parts.load.is_some_and(|load| load.entries().any(waits)) {
+            findings
+                .add(
+                    &load_at(),
+                    "`rollout status` would wait for ever: nothing makes pods beside local processes",
+                )
+                .help("take the provider `kind`, or leave it out")
+                .rests_on(provider.clone());
+        }
+    }
     if cluster.provider != Provider::Kind {
         return;
     }
-    let provider = root.key("spec.cluster.provider");
     let mut refuse = |at: Path, message: &str, help: &str| {
         findings.add(&at, message).help(help).rests_on(provider.clone());
     };

@@ -3,7 +3,7 @@
 use spangate_scenario::parse;
 
 use crate::support::{
-    SHORT, assert_problems, expect, problems, replaced, with_expect, with_faults, with_faults_and_mix,
+    SHORT, advice, assert_problems, expect, problems, replaced, with_expect, with_faults, with_faults_and_mix,
 };
 
 #[track_caller]
@@ -90,6 +90,7 @@ fn what_a_guest_cannot_do() {
     replaced("spec:", &existing(", apiServer: <<{featureGates: {A: true}}>>"), &[own]);
     replaced("spec:", &existing(", etcd: <<{tracing: {}}>>"), &[own]);
     replaced("spec:", &existing(", kind: <<{image: a}>>"), &[own]);
+    replaced("spec:", &existing(", kubelet: <<{tracing: {samplingRatePerMillion: 1}}>>"), &[own]);
     let message = "a Collector is not possible on an existing cluster: where its API server exports to is not ours to say";
     replaced("spec:", &format!("{}\n  collector: <<{{config: \"a: b\"}}>>", existing("")), &[message]);
     let expected = existing(", adminGroup: any, tracing: {samplingRatePerMillion: 10}");
@@ -111,6 +112,24 @@ fn groups_of_administrators() {
         let message = format!("on the provider {provider} there is no administrator in `{name}`");
         replaced("spec:", &group(provider, &format!("<<\"{name}\">>")), &[&message]);
     }
+}
+
+/// Scenario: something that takes a kubelet is asked of local processes.
+/// Guarantees: it is refused, with the provider as the way out; on kind both are fine.
+#[test]
+fn what_takes_a_kubelet() {
+    let advised = "take the provider `kind`, or leave it out";
+    let tracing = "kubelet: {tracing: {samplingRatePerMillion: 1000}}";
+    let rollout =
+        SHORT.replace("{list: {resource: configmaps}}", "{kubectl: [create deployment, rollout status]}");
+    let with_cluster =
+        |text: &str, yaml: &str| text.replace("spec:", &format!("spec:\n  cluster: {{{yaml}}}"));
+    assert_eq!(advice(&with_cluster(SHORT, tracing)), advised);
+    assert_eq!(advice(&rollout), advised);
+    let on_kind = with_cluster(&rollout, &format!("provider: kind, {tracing}"));
+    assert!(parse("on kind", &on_kind).is_ok());
+    let unmade = on_kind.replace("create deployment, ", "");
+    assert_eq!(problems(&unmade).problems().len(), 1);
 }
 
 #[test]

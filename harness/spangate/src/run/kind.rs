@@ -115,6 +115,9 @@ impl Ready {
     ) -> Result<KindCluster, CommandError> {
         let Surroundings { base, otlp, etcd_proxy } = around;
         let tracing_dir = KindClusterConfig::tracing_dir(files);
+        let drop_ins_dir = KindClusterConfig::drop_ins_dir(files);
+        let drop_ins = cluster.kubelet.tracing.as_ref().zip(otlp);
+        let drop_ins = drop_ins.map(|(tracing, otlp)| kind::drop_ins(tracing, &cluster.tracing.batch, otlp));
         let etcd_authority = KindClusterConfig::etcd_authority_dir(files);
         let etcd_url = etcd_proxy.map(etcd_proxy::OnKind::url);
         let kubernetes = self.image.kubernetes;
@@ -126,6 +129,7 @@ impl Ready {
             cluster,
             tracing: otlp.map(|_| tracing_dir.as_path()),
             otlp,
+            drop_ins: &drop_ins_dir,
             etcd_proxy: etcd_url.as_ref().map(|url| KindEtcdProxy { url, authority: &etcd_authority }),
             own_image: self.image.own,
             cgroup_v1: kind::cgroup_v1(),
@@ -140,6 +144,7 @@ impl Ready {
             config,
             kubernetes,
             tracing: otlp.map(|otlp| tracing_config::file(kubernetes, otlp, rate)),
+            drop_ins: drop_ins.unwrap_or_default(),
             etcd_authority: etcd_proxy.map(|proxy| proxy.authority.clone()),
             pod_network,
             dir: files.to_owned(),
@@ -205,6 +210,7 @@ pub(crate) fn planned(
         cluster,
         tracing: Some(Path::new("<directory of the run>/tracing")),
         otlp: Some("<gateway of the cluster's network>:<port of the sink>"),
+        drop_ins: Path::new("<directory of the run>/drop-ins"),
         etcd_proxy: etcd_proxy.then_some(proxy),
         own_image: image.own,
         cgroup_v1: kind::cgroup_v1(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spangate_scenario::{
-    model::{ApiServer, Etcd, EtcdTracing, Provider, Tracing},
+    model::{ApiServer, Etcd, EtcdTracing, Kubelet, KubeletTracing, Provider, Tracing},
     units::PerMillion,
 };
 
@@ -18,6 +18,7 @@ fn config<'a>(base: &'a str, cluster: &'a Cluster) -> KindConfig<'a> {
         cluster,
         tracing: Some(Path::new("/runs/one/tracing")),
         otlp: Some("172.20.0.1:4317"),
+        drop_ins: Path::new("/runs/one/drop-ins"),
         etcd_proxy: None,
         own_image: true,
         cgroup_v1: false,
@@ -59,6 +60,13 @@ kubeadmConfigPatches:
 ";
     let cluster = Cluster {
         tracing: Tracing { sampling_rate_per_million: PerMillion::new(10), ..Tracing::default() },
+        kubelet: Kubelet {
+            tracing: Some(KubeletTracing {
+                sampling_rate_per_million: PerMillion::new(1_000_000).unwrap(),
+                api_requests: true,
+                container_runtime: true,
+            }),
+        },
         etcd: Etcd { tracing: Some(EtcdTracing::default()), ..Etcd::default() },
         api_server: ApiServer {
             extra_args: [("--v".to_owned(), "4".to_owned())].into(),
