@@ -7,12 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spangate::{plan::Plan, report::summary, verdict::Status};
+use spangate::{
+    evidence::Evidence,
+    plan::Plan,
+    report::{Report, summary},
+    run::directory::RunDirectory,
+    saved,
+    verdict::{self, Status},
+};
 use spangate_cluster::{
     Assets, AssetsEnv, Docker, KindNetwork, NodeImage, PlayProcess,
     kind::{Owner, Standing},
 };
 use spangate_scenario::model::{Cluster, Provider};
+use spangate_trace::{Capture, Span};
 
 use crate::{
     harness::{alone, root, run_plan},
@@ -20,6 +28,9 @@ use crate::{
 };
 
 mod identity;
+
+/// The shipped scenarios that need kind, and have a test here.
+pub(crate) const SCENARIOS: [&str; 1] = ["kind-deployment"];
 
 /// Settings of the whole machine that a node, or the network of one, might change; kubelet, kube-proxy and kind itself
 /// all write some.
@@ -78,20 +89,27 @@ fn of_this_process(docker: &Docker) -> Vec<Standing> {
     standing(docker).into_iter().filter(this).collect()
 }
 
-/// Scenario: a scenario that says nothing of kind is run there.
-/// Guarantees: all of its expectations are met; afterwards Docker has nothing of it any more, and the settings of the
-/// machine are what they were.
-#[test]
-fn a_scenario_of_local_processes_passes_on_kind() {
-    let Some(docker) = docker("a_scenario_of_local_processes_passes_on_kind") else { return };
-    let before = settings();
-    let mut loaded = spangate_scenario::read(root().join("scenarios/slow-validating-webhooks.yaml")).unwrap();
+/// Runs a shipped scenario on kind: all of its expectations are met.
+fn passes_on_kind(scenario: &str) -> (Report, RunDirectory) {
+    let path = root().join("scenarios").join(format!("{scenario}.yaml"));
+    let mut loaded = spangate_scenario::read(path).unwrap();
     loaded.scenario.spec.cluster.provider = Provider::Kind;
     let plan = Plan::new(loaded, None).unwrap();
     let (report, directory) = run_plan(plan).unwrap_or_else(|text| panic!("it could not be run: {text}"));
     let style = summary::Style { verbose: true, ..summary::Style::default() };
     let text = summary::summary(&report, directory.path(), style);
     assert_eq!(report.status, Status::Pass, "{text}");
+    (report, directory)
+}
+
+/// Scenario: a scenario that says nothing of kind, with a slow webhook and a slow etcd, is run there.
+/// Guarantees: all of its expectations are met; afterwards Docker has nothing of it any more, no key is left, and the
+/// settings of the machine are what they were.
+#[test]
+fn a_scenario_of_local_processes_passes_on_kind() {
+    let Some(docker) = docker("a_scenario_of_local_processes_passes_on_kind") else { return };
+    let before = settings();
+    let (report, directory) = passes_on_kind("quickstart");
     let names: Vec<&str> = report.components.iter().map(|component| component.name.as_str()).collect();
     assert_eq!(names, ["kind", "node image"]);
     for log in ["kube-apiserver.log", "etcd.log", "kind.log", "node.log"] {
@@ -100,6 +118,44 @@ fn a_scenario_of_local_processes_passes_on_kind() {
     assert!(!directory.file("control-plane").exists(), "the keys are still there");
     assert_eq!(of_this_process(&docker), []);
     assert_eq!(settings(), before);
+}
+
+/// Scenario: kubectl makes deployments on kind, with kubelet and container runtime traced; then the saved run is judged
+/// again without links, without the spans of the container runtime, and with a span of the kubelet in a create's trace.
+/// Guarantees: all expectations are met by the truth, and each of the three falsehoods turns its own red.
+#[test]
+fn kind_deployment() {
+    if docker("kind_deployment").is_none() {
+        return;
+    }
+    let (_, directory) = passes_on_kind("kind-deployment");
+    let truth = saved::read(&directory, None).unwrap();
+    let failed = |change: fn(&mut Vec<Span>)| -> Vec<String> {
+        let mut spans: Vec<Span> =
+            (0..truth.capture.rows().len()).map(|row| truth.capture.span(row)).collect();
+        change(&mut spans);
+        let Evidence { scenario, requests, injections, facts, .. } = &truth;
+        let capture = Capture::from_spans(spans);
+        let evidence =
+            Evidence::new(scenario.clone(), requests.clone(), injections.clone(), capture, facts.clone());
+        let red = verdict::judge(&evidence).into_iter().filter(|verdict| verdict.status == Status::Fail);
+        red.map(|verdict| verdict.expectation).collect()
+    };
+    assert_eq!(failed(|_| {}), Vec::<String>::new());
+    let without_links = failed(|spans| spans.iter_mut().for_each(|span| span.links.clear()));
+    assert_eq!(without_links.len(), 2, "{without_links:?}");
+    assert!(without_links.iter().all(|text| text.contains("service: apiserver")), "{without_links:?}");
+    let without_runtime = failed(|spans| spans.retain(|span| &*span.service != "containerd"));
+    assert!(matches!(without_runtime.as_slice(), [one] if one.contains("containerd")), "{without_runtime:?}");
+    let joined = failed(|spans| {
+        // That of the load: kubeadm makes one too, as a root.
+        let made = |span: &&Span| span.parent.is_some() && span.name.ends_with("/deployments");
+        let create = spans.iter().find(|span| made(span) && span.name.starts_with("POST"));
+        let (trace, parent) = create.map(|span| (span.trace_id, span.span_id)).unwrap();
+        let sync = spans.iter_mut().rfind(|span| &*span.name == "syncPod").unwrap();
+        (sync.trace_id, sync.parent) = (trace, Some(parent));
+    });
+    assert!(joined.iter().any(|text| text.contains("service: kubelet, ours: true")), "{joined:?}");
 }
 
 /// Scenario: a network and a node of it are there whose maker has ended; beside it one that is kept.

@@ -1,8 +1,11 @@
-//! One test for each file of `scenarios/`: all of its expectations are met.
+//! One test for each file of `scenarios/`: all of its expectations are met. Those that need kind are in `kind.rs`.
 
 use std::collections::BTreeSet;
 
-use crate::harness::{passes, root};
+use crate::{
+    harness::{passes, root},
+    kind,
+};
 
 /// One test a scenario, and the list of all.
 macro_rules! scenarios {
@@ -76,6 +79,6 @@ fn every_shipped_scenario_has_a_test() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
-    let tests: BTreeSet<String> = NAMES.iter().map(ToString::to_string).collect();
+    let tests: BTreeSet<String> = NAMES.iter().chain(&kind::SCENARIOS).map(ToString::to_string).collect();
     assert_eq!(files, tests);
 }
