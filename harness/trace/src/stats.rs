@@ -7,17 +7,21 @@ use serde::{Deserialize, Serialize};
 
 pub mod binomial;
 pub mod bootstrap;
+pub mod effect;
 pub mod proportion;
 pub mod quantile;
 pub mod random;
 pub mod rank;
+pub mod sequential;
 
 pub use binomial::Binomial;
 pub use bootstrap::{Bootstrap, mean_difference, median, ratio};
+pub use effect::{Equivalence, ratio_of_medians};
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{QuantileInterval, quantile, quantile_interval};
 pub use random::SplitMix64;
 pub use rank::signed_rank;
+pub use sequential::Sequential;
 
 /// An estimate with its confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -71,7 +71,7 @@ pub fn median(values: &[f64], method: &Bootstrap) -> Option<Estimate> {
 }
 
 /// The median of values, which are sorted for it.
-fn middle(values: &mut [f64]) -> Option<f64> {
+pub(super) fn middle(values: &mut [f64]) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let (low, high) = (values.len().checked_sub(1)? / 2, values.len() / 2);
     Some(f64::midpoint(values[low], values[high]))
@@ -88,7 +88,7 @@ impl Default for Bootstrap {
 
 impl Bootstrap {
     /// The percentile interval of what `resample` gives, around `value`.
-    fn interval(&self, value: f64, resample: impl FnMut() -> f64) -> Estimate {
+    pub(super) fn interval(&self, value: f64, resample: impl FnMut() -> f64) -> Estimate {
         let mut values: Vec<_> = std::iter::repeat_with(resample).take(self.resamples).collect();
         self.percentiles(value, &mut values)
     }
