@@ -130,8 +130,8 @@ pub fn parse_traffic(name: &str, text: &str) -> Result<Traffic, Diagnostics> {
     parse(name, text, help, |traffic| validate_traffic(traffic, &Path::root()))
 }
 
-/// Reads a model from a file of its own.
-fn parse<T: DeserializeOwned>(
+/// Reads a model from a file of its own, and checks what was read; `if_empty` says how such a file begins.
+pub fn parse<T: DeserializeOwned>(
     name: &str,
     text: &str,
     if_empty: &str,

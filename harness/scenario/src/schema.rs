@@ -22,7 +22,8 @@ pub fn gate_rules_schema() -> Value {
     schema::<GateRules>(GATE_RULES_ID, "Rules of a Spangate gate")
 }
 
-fn schema<T: JsonSchema>(id: &str, title: &str) -> Value {
+/// The JSON Schema (draft 2020-12) of files that are read into `T`.
+pub fn schema<T: JsonSchema>(id: &str, title: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<T>().to_value();
     forbid_null(&mut schema);

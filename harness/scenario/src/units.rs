@@ -1,11 +1,13 @@
 //! Numbers with units, read as people write them and checked once, here.
 
 pub mod bound;
+pub mod change;
 pub mod duration;
 pub mod growth;
 pub mod numbers;
 
 pub use bound::{Bound, Comparison};
+pub use change::Change;
 pub use duration::Duration;
 pub use growth::Growth;
 pub use numbers::{PerMillion, Rate, Ratio, Size};

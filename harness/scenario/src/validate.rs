@@ -44,6 +44,15 @@ pub struct Finding {
     pub(crate) rests_on: Vec<Path>,
 }
 
+// === impl Finding ===
+
+impl Finding {
+    /// A finding that rests on nothing else.
+    pub fn new(path: Path, message: impl Into<String>, help: Option<String>) -> Self {
+        Self { path, message: message.into(), help, rests_on: Vec::new() }
+    }
+}
+
 /// The parts of a scenario that could be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Parts<'a> {

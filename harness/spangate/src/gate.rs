@@ -8,6 +8,7 @@ pub mod classes;
 pub mod costs;
 pub mod judge;
 mod lane;
+mod light;
 pub mod markdown;
 pub mod observe;
 pub mod paired;

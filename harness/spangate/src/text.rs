@@ -49,6 +49,11 @@ pub fn percent(share: f64) -> String {
     format!("{percent:.digits$}%")
 }
 
+/// A ratio as a growth.
+pub(crate) fn growth(ratio: f64) -> String {
+    format!("{:+.1}%", (ratio - 1.0) * 100.0)
+}
+
 /// What a filter picks, in a few words.
 pub fn filter(filter: &RequestFilter) -> String {
     let mut words = Vec::new();

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod binomial;
 pub mod bootstrap;
+pub mod change_point;
 pub mod effect;
 pub mod proportion;
 pub mod quantile;
@@ -16,11 +17,12 @@ pub mod sequential;
 
 pub use binomial::Binomial;
 pub use bootstrap::{Bootstrap, mean_difference, median, ratio};
+pub use change_point::{ChangePoint, ChangePoints};
 pub use effect::{Equivalence, ratio_of_medians};
 pub use proportion::{clopper_pearson, wilson};
 pub use quantile::{QuantileInterval, quantile, quantile_interval};
 pub use random::SplitMix64;
-pub use rank::signed_rank;
+pub use rank::{rank_sum, signed_rank};
 pub use sequential::Sequential;
 
 /// An estimate with its confidence interval.

@@ -14,7 +14,7 @@ use super::{
     observe::{LaneRound, Round},
 };
 use crate::{
-    text,
+    text::{self, growth},
     verdict::{Check, Verdict},
 };
 
@@ -229,11 +229,6 @@ impl<'b> Bench<'b> {
 pub(crate) fn points(difference: f64) -> String {
     let points = difference * 100.0;
     if points.abs() < 5e-4 { "0".to_owned() } else { format!("{points:+.3} pp") }
-}
-
-/// A ratio as a growth.
-pub(crate) fn growth(ratio: f64) -> String {
-    format!("{:+.1}%", (ratio - 1.0) * 100.0)
 }
 
 /// The interval of a class's difference.

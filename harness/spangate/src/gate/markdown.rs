@@ -16,13 +16,28 @@ pub fn markdown(report: &GateReport) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "### Sampling gate: {}\n", report.light());
     let _ = writeln!(out, "`{}` -> `{}`: {}.\n", report.base, report.head, volume(report));
-    out.push_str("| | rule | observed | expected |\n|---|---|---|---|\n");
-    report.verdicts.iter().for_each(|verdict| rule(&mut out, verdict));
-    out.push('\n');
+    rules(&mut out, &report.verdicts);
     markdown_table(&mut out, &header(), report.classes.iter().map(|row| class(row, report.confidence)));
     let titles = ["cost", "base", "head", "change", "range of the rounds"].map(str::to_owned);
     markdown_table(&mut out, &titles, report.costs.iter().map(cost));
-    for verdict in report.verdicts.iter().filter(|verdict| verdict.status != Status::Pass) {
+    reasons(&mut out, &report.verdicts);
+    for warning in &report.warnings {
+        let _ = writeln!(out, "- warning: {warning}");
+    }
+    let _ = writeln!(out, "\n<sub>`{}`</sub>", report.repeat);
+    out
+}
+
+/// The table of all rules, and an empty line.
+pub(crate) fn rules(out: &mut String, verdicts: &[Verdict]) {
+    out.push_str("| | rule | observed | expected |\n|---|---|---|---|\n");
+    verdicts.iter().for_each(|verdict| rule(out, verdict));
+    out.push('\n');
+}
+
+/// Why rules are not met, one a line.
+pub(crate) fn reasons(out: &mut String, verdicts: &[Verdict]) {
+    for verdict in verdicts.iter().filter(|verdict| verdict.status != Status::Pass) {
         let reasons: Vec<String> = verdict.reasons.iter().map(|reason| reason.replace('\n', " ")).collect();
         let traces: Vec<String> = verdict.examples.iter().map(|trace| format!("`{trace}`")).collect();
         let examples =
@@ -31,11 +46,6 @@ pub fn markdown(report: &GateReport) -> String {
             let _ = writeln!(out, "- {}: {}{examples}", verdict.expectation, reasons.join("; "));
         }
     }
-    for warning in &report.warnings {
-        let _ = writeln!(out, "- warning: {warning}");
-    }
-    let _ = writeln!(out, "\n<sub>`{}`</sub>", report.repeat);
-    out
 }
 
 /// One row a comparison that has a bound.

@@ -53,20 +53,12 @@ pub struct GateReport {
 impl GateReport {
     /// The exit code that this report asks for.
     pub fn exit(&self) -> Exit {
-        match self.status {
-            Status::Pass => Exit::Pass,
-            Status::Fail => Exit::Regression,
-            Status::Inconclusive => Exit::Inconclusive,
-        }
+        self.status.gate_exit()
     }
 
     /// What the gate shows, in a word.
     pub fn light(&self) -> &'static str {
-        match self.status {
-            Status::Pass => "green",
-            Status::Fail => "red",
-            Status::Inconclusive => "inconclusive",
-        }
+        self.status.light()
     }
 
     /// The report as JUnit XML: one test case a rule.

@@ -3,13 +3,12 @@
 use super::{
     classes::{ClassRow, Kept},
     costs::CostRow,
-    judge::{growth, interval, points},
+    judge::{interval, points},
     report::GateReport,
 };
 use crate::{
     report::summary::{Style, draw_verdict, line},
-    text::{self, table},
-    verdict::Status,
+    text::{self, growth, table},
 };
 
 /// The report as text, ending in a newline.
@@ -41,12 +40,7 @@ pub fn summary(report: &GateReport, style: Style) -> String {
     for warning in &report.warnings {
         line(&mut out, &format!("{} {warning}", style.paint("warning:", "33")));
     }
-    let colour = match report.status {
-        Status::Pass => "32",
-        Status::Fail => "31",
-        Status::Inconclusive => "33",
-    };
-    line(&mut out, &style.paint(report.light(), colour));
+    line(&mut out, &report.status.painted(style));
     out
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use spangate_trace::stats::{
-    Bootstrap, Equivalence, Estimate, effect::detectable, effect::spread, median, ratio_of_medians,
-    signed_rank,
+    Bootstrap, Equivalence, Estimate,
+    effect::{detectable_by, fewest, median_of_ratios, spread},
+    median, ratio_of_medians, signed_rank,
 };
 
 use super::{Arm, Key, Measured, Metric, Unit};
@@ -34,6 +35,20 @@ pub struct Method {
     pub margin: f64,
     /// The seed of the bootstrap.
     pub seed: u64,
+    /// How the units of a round belong together.
+    #[serde(default)]
+    pub pairing: Pairing,
+}
+
+/// How the units of a round belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Pairing {
+    /// One was measured after the other: the ratio of their medians is told.
+    #[default]
+    InTurn,
+    /// They ran at the same time, so that most of what varies is in both: the median of their ratios is told.
+    AtOnce,
 }
 
 /// What is said of an arm.
@@ -79,7 +94,7 @@ pub struct Effect {
     pub reference: f64,
     /// The arm's median in those rounds.
     pub value: f64,
-    /// The ratio of the two medians.
+    /// What the arm is of the reference, by [`Pairing`].
     pub ratio: Estimate,
     /// The probability of such differences if there were none, by ranks: a second opinion, and never the verdict.
     pub p: f64,
@@ -88,7 +103,8 @@ pub struct Effect {
     /// The standard deviation of the logarithm of a pair's ratio; nothing of one pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
-    /// The least effect that so many pairs show with 80 %, as a part; nothing of one pair.
+    /// The least effect that would have shown with 80 %, as a part, by the width of the
+    /// interval; nothing of so few pairs that the interval is not what it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detectable: Option<f64>,
 }
@@ -146,22 +162,26 @@ fn pairs(reference: &BTreeMap<u32, f64>, arm: &BTreeMap<u32, f64>) -> Vec<(f64, 
 
 /// What the second sides are of the first ones.
 pub(crate) fn effect(pairs: &[(f64, f64)], method: &Method) -> Option<Effect> {
-    let ratio = ratio_of_medians(pairs, &method.bootstrap())?;
+    let ratio = match method.pairing {
+        Pairing::InTurn => ratio_of_medians(pairs, &method.bootstrap())?,
+        Pairing::AtOnce => median_of_ratios(pairs, &method.bootstrap())?,
+    };
     let differences: Vec<f64> = pairs.iter().map(|(reference, value)| value - reference).collect();
     let middle = |side: fn(&(f64, f64)) -> f64| {
         let values: Vec<f64> = pairs.iter().map(side).collect();
         median(&values, &Bootstrap { resamples: 1, ..method.bootstrap() }).map(|it| it.value)
     };
-    let (spread, n) = (spread(pairs), pairs.len() as u64);
     Some(Effect {
-        pairs: n,
+        pairs: pairs.len() as u64,
         reference: middle(|pair| pair.0)?,
         value: middle(|pair| pair.1)?,
         ratio,
         p: signed_rank(&differences),
         equivalence: ratio.equivalence(method.margin),
-        spread,
-        detectable: spread.map(|spread| detectable(spread, n, method.confidence, POWER)),
+        spread: spread(pairs),
+        detectable: (pairs.len() as u64 >= fewest(method.confidence))
+            .then(|| detectable_by(&ratio, method.confidence, POWER))
+            .flatten(),
     })
 }
 
@@ -175,7 +195,7 @@ impl Method {
 
 impl Default for Method {
     fn default() -> Self {
-        Self { confidence: 0.95, margin: 0.05, seed: Bootstrap::default().seed }
+        Self { confidence: 0.95, margin: 0.05, seed: Bootstrap::default().seed, pairing: Pairing::InTurn }
     }
 }
 

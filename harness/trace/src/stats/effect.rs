@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bootstrap, Estimate, SplitMix64, bootstrap::middle};
+use super::{Bootstrap, Estimate, SplitMix64, bootstrap::middle, median, quantile_interval};
 
 /// What an interval says of a margin within which a difference does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,46 @@ pub fn ratio_of_medians(pairs: &[(f64, f64)], method: &Bootstrap) -> Option<Esti
     }))
 }
 
+/// The median of what the second side of each pair is of the first one. Its interval is that of the bootstrap over pairs,
+/// and never narrower than the exact one from order statistics: of few pairs the bootstrap alone covers too little.
+///
+/// What both sides of a pair share is gone before the median is taken. [`ratio_of_medians`] loses it only as far as both
+/// medians fall on the same pairs: where both sides share most of what varies, the interval of this one is about half as
+/// wide. With [`fewest`] pairs or more it has the median behind them with at least the confidence, whatever the
+/// distribution; with less it is all that lies between the least and the greatest.
+///
+/// `None` without pairs whose first side is above 0.
+pub fn median_of_ratios(pairs: &[(f64, f64)], method: &Bootstrap) -> Option<Estimate> {
+    let usable = pairs.iter().filter(|(one, _)| *one > 0.0);
+    let mut ratios: Vec<f64> = usable.map(|(one, other)| other / one).collect();
+    let estimate = median(&ratios, method)?;
+    ratios.sort_unstable_by(f64::total_cmp);
+    let exact = quantile_interval(&ratios, 0.5, method.confidence);
+    let (least, greatest) = (*ratios.first()?, *ratios.last()?);
+    Some(Estimate {
+        low: estimate.low.min(exact.low.unwrap_or(least)),
+        high: estimate.high.max(exact.high.unwrap_or(greatest)),
+        ..estimate
+    })
+}
+
+/// The median of the second values over that of the first ones, where they were measured apart: each side is drawn again by
+/// itself.
+///
+/// `None` without values on a side, or where the first side's median is not above 0.
+pub fn ratio_of_apart(first: &[f64], second: &[f64], method: &Bootstrap) -> Option<Estimate> {
+    let mut random = SplitMix64::new(method.seed);
+    let mut drawn = (first.to_vec(), second.to_vec());
+    let (below, above) = (middle(&mut drawn.0)?, middle(&mut drawn.1)?);
+    let value = Some(above / below).filter(|value| below > 0.0 && value.is_finite())?;
+    Some(method.interval(value, || {
+        drawn.0.iter_mut().for_each(|place| *place = first[random.below(first.len())]);
+        drawn.1.iter_mut().for_each(|place| *place = second[random.below(second.len())]);
+        let (below, above) = (middle(&mut drawn.0).unwrap_or(1.0), middle(&mut drawn.1).unwrap_or(value));
+        if below > 0.0 { above / below } else { f64::INFINITY }
+    }))
+}
+
 /// The fewest values of which the interval of a median can have this confidence: n values have the median behind them
 /// between their least and their greatest one with the probability 1 - 2^(1 - n), and no interval of theirs is wider.
 ///
@@ -59,6 +99,20 @@ pub fn fewest(confidence: f64) -> u64 {
 pub fn detectable(spread: f64, pairs: u64, confidence: f64, power: f64) -> f64 {
     let deviations = z(1.0 - super::tail(confidence)) + z(power);
     (deviations * spread * (std::f64::consts::FRAC_PI_2 / pairs.max(1) as f64).sqrt()).exp_m1()
+}
+
+/// The least effect that would have shown with the probability `power`, by the width of a ratio's interval: the deviation of
+/// the logarithm of the estimate is that of an interval which is so wide, whatever the estimator.
+///
+/// `None` where the interval has no width that can be told.
+///
+/// # Panics
+///
+/// When `confidence` or `power` is not between 0 and 1.
+pub fn detectable_by(ratio: &Estimate, confidence: f64, power: f64) -> Option<f64> {
+    let one = z(1.0 - super::tail(confidence));
+    let deviation = (ratio.high / ratio.low).ln() / (2.0 * one);
+    Some(((one + z(power)) * deviation).exp_m1()).filter(|least| least.is_finite())
 }
 
 /// The number of pairs that show `effect` (0.05 is 5 %) with the probability `power`: [`detectable`], turned around.
@@ -152,6 +206,24 @@ mod tests {
         assert_eq!(ratio_of_medians(&[(0.0, 1.0)], &Bootstrap::default()), None);
     }
 
+    /// Scenario: twelve values of each side, measured apart, five hundred times.
+    /// Guarantees: the interval has the ratio in it about as often as it says, and pairs that are none gain nothing.
+    #[test]
+    fn sides_apart_have_an_interval_too() {
+        const SEED: u64 = 23;
+        let mut random = SplitMix64::new(SEED);
+        let method = Bootstrap { resamples: 400, ..Bootstrap::default() };
+        let covered = (0..500)
+            .filter(|_| {
+                let (first, second): (Vec<f64>, Vec<f64>) =
+                    pairs(&mut random, 12, 1.2, 0.05, 0.0).into_iter().unzip();
+                ratio_of_apart(&first, &second, &method).unwrap().contains(1.2)
+            })
+            .count();
+        assert!(clopper_pearson(covered as u64, 500, 0.999).high >= 0.95, "seed {SEED}: {covered}");
+        assert_eq!(ratio_of_apart(&[], &[1.0], &method), None);
+    }
+
     #[test]
     fn confidence_needs_values() {
         assert_eq!([0.75, 0.95, 0.99, 0.998].map(fewest), [3, 6, 8, 10]);
@@ -189,22 +261,49 @@ mod tests {
     }
 
     /// Scenario: a thousand times twenty pairs of a known ratio, whose drift is five times their own spread.
-    /// Guarantees: the interval has the ratio in it about as often as it says.
+    /// Guarantees: the interval of the median of ratios has the ratio in it as often as it says, also of few pairs; that of
+    /// the ratio of medians about as often.
     #[test]
     fn the_interval_covers_the_ratio() {
         const SEED: u64 = 21;
         let mut random = SplitMix64::new(SEED);
         let method = Bootstrap { resamples: 400, ..Bootstrap::default() };
         for n in [8, 20] {
-            let covered = (0..1_000)
-                .filter(|_| {
-                    let pairs = pairs(&mut random, n, 1.1, 0.02, 0.1);
-                    ratio_of_medians(&pairs, &method).unwrap().contains(1.1)
-                })
-                .count();
-            let coverage = clopper_pearson(covered as u64, 1_000, 0.999);
-            assert!(coverage.high >= 0.95, "seed {SEED}, n {n}: {coverage:?}");
+            let (mut apart, mut together) = (0, 0);
+            for _ in 0..1_000 {
+                let pairs = pairs(&mut random, n, 1.1, 0.02, 0.1);
+                apart += u64::from(ratio_of_medians(&pairs, &method).unwrap().contains(1.1));
+                together += u64::from(median_of_ratios(&pairs, &method).unwrap().contains(1.1));
+            }
+            let most = |covered| clopper_pearson(covered, 1_000, 0.999).high;
+            assert!(most(together) >= 0.95, "seed {SEED}, n {n}: {together}");
+            assert!(most(apart) >= 0.94, "seed {SEED}, n {n}: {apart}");
         }
+    }
+
+    /// Scenario: pairs that share five times as much of what varies as each side has of its own.
+    /// Guarantees: the median of ratios has an interval of about half the width.
+    #[test]
+    fn what_is_shared_is_gone_before_the_median() {
+        let mut random = SplitMix64::new(24);
+        let method = Bootstrap { resamples: 400, ..Bootstrap::default() };
+        let (mut apart, mut together) = (0.0, 0.0);
+        for _ in 0..50 {
+            let pairs = pairs(&mut random, 20, 1.1, 0.02, 0.1);
+            let width = |it: Option<Estimate>| it.map_or(0.0, |it| it.high - it.low);
+            apart += width(ratio_of_medians(&pairs, &method));
+            together += width(median_of_ratios(&pairs, &method));
+        }
+        assert!(together < 0.6 * apart, "{together} {apart}");
+    }
+
+    /// By hand: an interval at 95 % from 1/1.1 to 1.1 is two times 1.96 deviations of 0.048629 wide.
+    #[test]
+    fn what_would_have_shown() {
+        let ratio = Estimate { value: 1.0, low: 1.0 / 1.1, high: 1.1 };
+        let least = detectable_by(&ratio, 0.95, 0.8).unwrap();
+        assert!((least - ((1.959_964 + 0.841_621) * 0.048_629_f64).exp_m1()).abs() < 1e-5, "{least}");
+        assert_eq!(detectable_by(&Estimate { low: 0.0, ..ratio }, 0.95, 0.8), None);
     }
 
     /// Scenario: an effect as large as twenty pairs are said to show with 80 %.
