@@ -46,6 +46,7 @@ schemas:
     cargo build -p spangate
     target/debug/spangate schema scenario > schemas/scenario.schema.json
     target/debug/spangate schema gate-rules > schemas/gate-rules.schema.json
+    target/debug/spangate schema overhead-rules > schemas/overhead-rules.schema.json
     target/debug/spangate schema report > schemas/report.schema.json
     target/debug/spangate schema reference > docs/scenario-reference.md
 

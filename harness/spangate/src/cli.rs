@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{error::CommandError, exit::Exit};
 
 mod assets;
+mod baseline;
 mod bench;
 mod check;
 mod cluster;
 mod collector;
 mod existing;
 mod gate;
+mod history;
 mod live;
 mod merge;
 mod phases;
@@ -110,8 +112,15 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::BenchCommand),
     /// Whether a change makes things worse.
+    ///
+    /// With --baseline, figures that were measured are held against figures that were saved: exits with 0 when every rule
+    /// holds, 5 when one is broken, 4 when one cannot be decided.
+    Gate(gate::GateArgs),
+    /// Keep figures to hold others against.
     #[command(subcommand)]
-    Gate(gate::GateCommand),
+    Baseline(baseline::BaselineCommand),
+    /// Show figures over time, and where they changed for good.
+    History(history::HistoryArgs),
 }
 
 /// Where a control plane comes from.
@@ -195,7 +204,9 @@ async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandEr
         Command::Collector(command) => collector::run(&command, session),
         Command::Worker(args) => worker::run(args, session).await,
         Command::Merge(args) => merge::run(&args, session),
-        Command::Gate(command) => gate::run_command(command, session).await,
+        Command::Gate(args) => gate::run(args, session).await,
+        Command::Baseline(command) => baseline::run(command, session),
+        Command::History(args) => history::run(&args, session),
     }
 }
 

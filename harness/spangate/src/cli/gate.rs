@@ -14,16 +14,33 @@ use crate::{
     collector::Configuration,
     error::CommandError,
     exit::Exit,
-    gate::{GateOptions, GatePlan, Order, markdown, plan, run, summary::summary},
+    gate::{self as gates, GateOptions, GatePlan, Order, markdown, plan, summary::summary},
     plan::shell_word,
     report::summary::Style,
     run::directory::RunDirectory,
 };
 
+mod overhead;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct GateArgs {
+    #[command(subcommand)]
+    command: Option<GateCommand>,
+    #[command(flatten)]
+    baseline: overhead::BaselineArgs,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum GateCommand {
+enum GateCommand {
     /// Run two configurations of a Collector side by side on the same traffic, and judge the new one.
     Sampling(SamplingArgs),
+    /// Run two API servers at the same time under the same load, and judge what the new configuration costs.
+    Overhead(overhead::OverheadArgs),
+    /// Try the gate on overhead on machines that are made up: how often it is red of nothing, and how often it sees a burn.
+    ///
+    /// Exits with 0, or with 5 if more gates are red of nothing than it says, or fewer than 99 of 100 of a burn.
+    SelfTest(overhead::SelfTestArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,9 +79,12 @@ pub(super) struct SamplingArgs {
     otelcol: Option<PathBuf>,
 }
 
-pub(super) async fn run_command(command: GateCommand, session: &Session) -> Result<Exit, CommandError> {
-    match command {
-        GateCommand::Sampling(args) => sampling(args, session).await,
+pub(super) async fn run(args: GateArgs, session: &Session) -> Result<Exit, CommandError> {
+    match args.command {
+        Some(GateCommand::Sampling(args)) => sampling(args, session).await,
+        Some(GateCommand::Overhead(args)) => overhead::run(args, session).await,
+        Some(GateCommand::SelfTest(args)) => overhead::self_test(&args, session),
+        None => overhead::against_baseline(&args.baseline, session),
     }
 }
 
@@ -80,17 +100,11 @@ async fn sampling(args: SamplingArgs, session: &Session) -> Result<Exit, Command
     warn(&plan.warnings(), session);
     let (events, shown) = terminal::show(session.global.quiet);
     let options = GateOptions { out, repeat };
-    let outcome = Box::pin(run(plan, &options, events, session.cancel.clone())).await;
+    let outcome = Box::pin(gates::run(plan, &options, events, session.cancel.clone())).await;
     // The view goes first, so that its bar does not mix with what follows.
     let _ = shown.await;
     let (report, directory) = outcome?;
-    match &markdown_file {
-        Some(_) if markdown_here => print(&markdown::markdown(&report))?,
-        Some(file) => std::fs::write(file, markdown::markdown(&report)).map_err(|error| {
-            CommandError::environment(format!("cannot write {}", file.display())).because(error)
-        })?,
-        None => {}
-    }
+    write_markdown(markdown_file.as_deref(), || markdown::markdown(&report))?;
     if session.global.output == Output::Json {
         print_json(&report)?;
     } else if text {
@@ -138,6 +152,17 @@ impl SamplingArgs {
         option("collector-version", (version != model::Collector::DEFAULT_VERSION).then(|| version.clone()));
         option("otelcol", self.otelcol.as_deref().map(path));
         words.join(" ")
+    }
+}
+
+/// Writes the report in Markdown where the user wants it.
+fn write_markdown(file: Option<&Path>, page: impl FnOnce() -> String) -> Result<(), CommandError> {
+    match file {
+        Some(file) if file == Path::new("-") => print(&page()),
+        Some(file) => std::fs::write(file, page()).map_err(|error| {
+            CommandError::environment(format!("cannot write {}", file.display())).because(error)
+        }),
+        None => Ok(()),
     }
 }
 

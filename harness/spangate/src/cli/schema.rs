@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use spangate_scenario::{reference, schema};
 
 use super::print;
-use crate::{error::CommandError, exit::Exit, report::schema::report_schema};
+use crate::{error::CommandError, exit::Exit, overhead::rules::rules_schema, report::schema::report_schema};
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
@@ -20,6 +20,8 @@ enum Of {
     Scenario,
     /// schemas/gate-rules.schema.json
     GateRules,
+    /// schemas/overhead-rules.schema.json
+    OverheadRules,
     /// schemas/report.schema.json
     Report,
     /// docs/scenario-reference.md
@@ -30,6 +32,7 @@ pub(super) fn run(args: &SchemaArgs) -> Result<Exit, CommandError> {
     let text = match args.of {
         Of::Scenario => schema::text(&schema::scenario_schema()),
         Of::GateRules => schema::text(&schema::gate_rules_schema()),
+        Of::OverheadRules => schema::text(&rules_schema()),
         Of::Report => report_schema(),
         Of::Reference => reference::reference(),
     };

@@ -1,0 +1,161 @@
+//! The figures of two servers that ran at the same time, of the same time.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use spangate_load::Outcome;
+use spangate_trace::{UnixNanos, stats};
+
+use crate::{evidence::Evidence, measure::Measurements, overhead::Metric, text};
+
+/// The part of the requests that may fail: those who write to one object at once are told so.
+const MOST_FAILED: f64 = 0.01;
+/// The part of the requests of one side that the other one has to have answered in the same time.
+const LEAST_ALIKE: f64 = 0.95;
+/// The part of the time that the machine below may take.
+const MOST_STOLEN: f64 = 0.02;
+/// The least time that has to be common to both.
+const LEAST: Duration = Duration::from_secs(3);
+
+/// Requests, and the figures of them.
+pub(super) type Figures = (u64, BTreeMap<Metric, f64>);
+
+/// What both sides measured in the time in which both were loaded and warm, or why it does not count.
+pub(super) fn both(
+    sides: [&Evidence; 2],
+    warm_up: Duration,
+    length: Duration,
+) -> Result<[Figures; 2], String> {
+    let starts = sides.map(|side| side.facts.load_start);
+    let from = starts[0].max(starts[1]) + warm_up;
+    let to = starts[0].min(starts[1]) + length;
+    if to <= from || to.since(from) < LEAST {
+        let apart = text::duration(starts[0].max(starts[1]).since(starts[0].min(starts[1])));
+        return Err(format!("one load began {apart} after the other"));
+    }
+    let [base, head] = sides.map(|side| one(side, from, to));
+    let (base, head) =
+        (base.map_err(|why| format!("base: {why}"))?, head.map_err(|why| format!("head: {why}"))?);
+    let (fewer, more) = (base.0.min(head.0), base.0.max(head.0));
+    if (fewer as f64) < LEAST_ALIKE * more as f64 {
+        return Err(format!("one answered {fewer} requests and the other {more}"));
+    }
+    Ok([base, head])
+}
+
+fn one(side: &Evidence, from: UnixNanos, to: UnixNanos) -> Result<Figures, String> {
+    let usage = &side.usage;
+    if let Some(stolen) = usage.stolen_between(from, to).filter(|stolen| *stolen > MOST_STOLEN) {
+        return Err(format!("the machine below took {} of the time for others", text::percent(stolen)));
+    }
+    let within = |at: UnixNanos| (from..to).contains(&at);
+    let (mut times, mut failed) = (Vec::new(), 0_u64);
+    for request in side.requests.iter().filter(|request| within(request.ended)) {
+        match request.outcome {
+            Outcome::Status(status) if status < 400 => {
+                times.push(request.ended.since(request.intended).as_secs_f64());
+            }
+            _ => failed += 1,
+        }
+    }
+    let n = times.len() as u64;
+    if n == 0 || failed as f64 > MOST_FAILED * n as f64 {
+        return Err(format!("{failed} requests failed, and {n} did not"));
+    }
+    let used = |process: &str| {
+        let nanos = usage.cpu_at(process, to)?.saturating_sub(usage.cpu_at(process, from)?);
+        Some(nanos as f64 / 1e9)
+    };
+    let server = Measurements::API_SERVER;
+    let cpu = used(server).ok_or("what the API server used was not read")?;
+    let mut figures = BTreeMap::from([(Metric::CpuPerRequest, cpu / n as f64)]);
+    figures.extend(usage.peak_rss(server).map(|bytes| (Metric::Rss, bytes as f64)));
+    times.sort_unstable_by(f64::total_cmp);
+    for (metric, share) in
+        [(Metric::ResponseP50, 0.5), (Metric::ResponseP90, 0.9), (Metric::ResponseP99, 0.99)]
+    {
+        figures.extend(stats::quantile(&times, share).map(|time| (metric, *time)));
+    }
+    // Of all that was sent, so that no span is left out that was under way at an end.
+    let requests = side.requests.len().max(1) as f64;
+    figures.insert(Metric::SpansPerRequest, side.capture.rows().len() as f64 / requests);
+    if let Some(passed) = &side.passed {
+        let spans: u64 =
+            passed.passages.iter().filter(|it| within(it.sent)).map(|passage| passage.spans).sum();
+        let cpu = used(Measurements::COLLECTOR).filter(|_| spans > 0);
+        figures.extend(cpu.map(|cpu| (Metric::CollectorCpuPerSpan, cpu / spans as f64)));
+        let rss = usage.peak_rss(Measurements::COLLECTOR);
+        figures.extend(rss.map(|bytes| (Metric::CollectorRss, bytes as f64)));
+    }
+    Ok((n, figures))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        measure::{HostTimes, Sample, Usage},
+        testing::Run,
+    };
+
+    /// Ten seconds of 100 requests a second that take 1 ms each, and a server that takes `cpu` nanoseconds for each.
+    fn evidence(cpu: u64, late: Duration) -> Evidence {
+        let mut evidence = Run::of_creates(2).evidence();
+        evidence.facts.load_start = evidence.facts.load_start + late;
+        let start = evidence.facts.load_start;
+        let request = evidence.requests[0].clone();
+        evidence.requests = (0..1_000_u32)
+            .map(|n| {
+                let mut request = request.clone();
+                request.intended = start + Duration::from_millis(10) * n;
+                request.ended = request.intended + Duration::from_millis(1);
+                request
+            })
+            .collect();
+        let sample = |tenth: u32| Sample {
+            at: start + Duration::from_millis(100) * tenth,
+            host: Some(HostTimes { total: 20 * u64::from(tenth), idle: 0, steal: 0 }),
+            processes: BTreeMap::from([(
+                Measurements::API_SERVER.to_owned(),
+                Usage { cpu_nanos: 10 * cpu * u64::from(tenth), peak_rss: 300 << 20, ..Usage::default() },
+            )]),
+        };
+        let samples = (0..=110).map(sample).collect();
+        evidence.with_usage(Measurements(samples))
+    }
+
+    const LENGTH: Duration = Duration::from_secs(10);
+    const WARM_UP: Duration = Duration::from_secs(2);
+
+    #[test]
+    fn figures_are_of_the_time_that_both_were_loaded() {
+        let (base, head) = (evidence(1_000_000, Duration::ZERO), evidence(1_100_000, Duration::from_secs(1)));
+        let [(n, base), (_, head)] = both([&base, &head], WARM_UP, LENGTH).unwrap();
+        assert!((695..=705).contains(&n), "{n}");
+        assert!((base[&Metric::CpuPerRequest] - 1e-3).abs() < 1e-5, "{base:?}");
+        assert!((head[&Metric::CpuPerRequest] - 1.1e-3).abs() < 1e-5, "{head:?}");
+        assert!((base[&Metric::ResponseP99] - 1e-3).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_went_wrong_does_not_count() {
+        let good = evidence(1_000_000, Duration::ZERO);
+        let late = evidence(1_000_000, Duration::from_secs(6));
+        assert!(both([&good, &late], WARM_UP, LENGTH).unwrap_err().starts_with("one load began 6.00s"));
+
+        let mut failing = evidence(1_000_000, Duration::ZERO);
+        failing.requests.iter_mut().skip(500).take(50).for_each(|it| it.outcome = Outcome::Timeout);
+        let told = both([&good, &failing], WARM_UP, LENGTH).unwrap_err();
+        assert!(told.starts_with("head: 50 requests failed"), "{told}");
+
+        let mut stolen = evidence(1_000_000, Duration::ZERO);
+        for sample in &mut stolen.usage.0 {
+            let host = sample.host.as_mut().unwrap();
+            host.steal = host.total / 20;
+        }
+        assert!(both([&stolen, &good], WARM_UP, LENGTH).unwrap_err().contains("took 5.00% of the time"));
+
+        let mut slow = evidence(1_000_000, Duration::ZERO);
+        slow.requests.retain(|request| request.intended.0 % 20_000_000 != 0);
+        assert!(both([&good, &slow], WARM_UP, LENGTH).unwrap_err().contains("and the other"));
+    }
+}
