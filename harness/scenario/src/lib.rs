@@ -11,6 +11,7 @@ pub mod collector;
 pub mod delay;
 pub mod diagnostics;
 pub mod document;
+pub mod experiment;
 pub mod file;
 pub mod gate;
 pub mod model;
@@ -27,6 +28,7 @@ mod suggest;
 mod yaml;
 
 pub use diagnostics::{Diagnostics, Problem};
+pub use experiment::Experiment;
 pub use file::{Loaded, ReadError, parse, read, read_from};
 pub use model::Scenario;
 pub use validate::{Finding, validate};

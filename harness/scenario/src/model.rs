@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub mod cluster;
 pub mod collector;
 pub mod expect;
+pub mod experiment;
 pub mod fault;
 pub mod load;
 pub mod matches;

@@ -42,6 +42,12 @@ impl Path {
         self
     }
 
+    /// The same place below `to`, if it lies at or below `from`.
+    pub(crate) fn rebase(&self, from: &Self, to: &Self) -> Option<Self> {
+        let below = self.0.strip_prefix(from.0.as_slice())?;
+        Some(Self(to.0.iter().chain(below).cloned().collect()))
+    }
+
     /// The steps from the root.
     pub fn steps(&self) -> &[Step] {
         &self.0

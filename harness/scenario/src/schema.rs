@@ -1,12 +1,13 @@
-//! The JSON Schemas of scenarios and of a gate's rules, for editors and other tools.
+//! The JSON Schemas of scenarios, of experiments and of a gate's rules, for editors and other tools.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-use crate::{Scenario, gate::GateRules};
+use crate::{Experiment, Scenario, gate::GateRules};
 
 /// Where the schemas of this version of the formats are published.
 const SCENARIO_ID: &str = "https://spangate.dev/schemas/scenario.v1alpha1.schema.json";
+const EXPERIMENT_ID: &str = "https://spangate.dev/schemas/experiment.v1alpha1.schema.json";
 const GATE_RULES_ID: &str = "https://spangate.dev/schemas/gate-rules.v1alpha1.schema.json";
 
 /// The JSON Schema (draft 2020-12) of scenario files.
@@ -15,6 +16,11 @@ const GATE_RULES_ID: &str = "https://spangate.dev/schemas/gate-rules.v1alpha1.sc
 /// [`parse`](crate::parse) to say.
 pub fn scenario_schema() -> Value {
     schema::<Scenario>(SCENARIO_ID, "Spangate scenario")
+}
+
+/// The JSON Schema (draft 2020-12) of experiment files.
+pub fn experiment_schema() -> Value {
+    schema::<Experiment>(EXPERIMENT_ID, "Spangate experiment")
 }
 
 /// The JSON Schema (draft 2020-12) of files with the rules of a gate.

@@ -85,6 +85,13 @@ pub fn validate(scenario: &Scenario) -> Vec<Finding> {
     validate_parts(&Parts::of(scenario))
 }
 
+/// Checks a name that must be a DNS label.
+pub(crate) fn validate_dns_label(name: &str, at: &Path) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    names::dns_label(name, at, &mut findings);
+    findings.0
+}
+
 /// Checks what is there.
 pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
     let mut findings = Findings::default();

@@ -78,9 +78,11 @@ pub struct Binaries {
 }
 
 /// The API server's tracing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Tracing {
+    /// Whether the API server is given a `TracingConfiguration` at all. Without one it has no spans.
+    pub enabled: bool,
     /// `samplingRatePerMillion` of the `TracingConfiguration`. Unset: only requests that arrive sampled from
     /// a privileged caller are traced, and there are no background spans.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,6 +219,21 @@ impl Provider {
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+// === impl Tracing ===
+
+impl Tracing {
+    /// The rate at which the API server starts traces of its own, in a million requests.
+    pub fn rate(&self) -> u32 {
+        self.sampling_rate_per_million.filter(|_| self.enabled).map_or(0, PerMillion::get)
+    }
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { enabled: true, sampling_rate_per_million: None, batch: BatchProcessor::default() }
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) fn check(cluster: &Cluster, at: &Path, findings: &mut Findings) {
     if kubernetes.is_some_and(|version| version >= GATE_GONE) {
         tracing_gate(cluster, at, findings);
     }
+    let tracing = &cluster.tracing;
+    let at_rate = at.key("tracing.samplingRatePerMillion");
+    let idle = !tracing.enabled && tracing.sampling_rate_per_million.is_some();
+    findings.require(!idle, &at_rate, "has no effect: tracing is not enabled");
     batch(&cluster.tracing.batch, &at.key("tracing.batch"), findings);
     admin_group(cluster, at, findings);
     let args = at.key("apiServer.extraArgs");

@@ -175,7 +175,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
     ((20_u32..50, option::of(0_u32..9)), batch, sampling, maps, option::of(Just(EtcdTracing::default())))
         .prop_map(|((minor, patch), batch, sampling_rate_per_million, (args, gates), tracing)| Cluster {
             kubernetes: patch.map_or(format!("1.{minor}"), |patch| format!("1.{minor}.{patch}")),
-            tracing: Tracing { sampling_rate_per_million, batch },
+            tracing: Tracing { enabled: true, sampling_rate_per_million, batch },
             api_server: ApiServer {
                 extra_args: args.into_iter().map(|(key, value)| (format!("x{key}"), value)).collect(),
                 feature_gates: gates.into_iter().collect(),

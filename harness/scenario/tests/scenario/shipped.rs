@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use spangate_scenario::read;
+use spangate_scenario::{experiment, read};
 
 #[test]
 fn shipped_scenarios_are_valid() {
@@ -19,4 +19,17 @@ fn shipped_scenarios_are_valid() {
         }
         assert!(count >= least, "{} has only {count} scenarios", directory.display());
     }
+}
+
+#[test]
+fn shipped_experiments_are_valid() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        experiment::parse(&path.display().to_string(), &text).unwrap_or_else(|error| panic!("{error:?}"));
+        count += 1;
+    }
+    assert!(count >= 2, "{} has only {count} experiments", directory.display());
 }
