@@ -148,7 +148,7 @@ impl ControlPlaneConfig {
             version: self.kube_apiserver.version,
             dir: self.dir.clone(),
             etcd_url: etcd_url.to_owned(),
-            tracing: self.otlp.clone().map(tracing),
+            tracing: self.otlp.clone().filter(|_| self.cluster.tracing.enabled).map(tracing),
             settings: self.cluster.api_server.clone(),
             lifetime: self.lifetime,
         }

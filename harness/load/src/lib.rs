@@ -55,5 +55,6 @@ pub use preparation::{Preparation, Prepared};
 pub use replay::{BrokenLines, Replay, ReplayError};
 pub use request::{Read, Reply, Request};
 pub use schedule::{Arrival, ParseShardError, Schedule, Shard};
+pub use seed::fnv1a;
 pub use setting::{Namespaces, Setting};
 pub use watchers::{WatchCounts, WatchEvent, WatchRecord, Watching};

@@ -120,7 +120,7 @@ pub(crate) fn pick_u32(random: u64, count: u32) -> u32 {
 }
 
 /// The 64-bit FNV-1a hash: stable over versions and platforms, unlike the standard library's hasher.
-pub(crate) fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
+pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -87,8 +87,13 @@ fn check(experiment: &Experiment) -> Vec<Finding> {
         if !seen.insert(arm.name.as_str()) {
             add(place.key("name"), format!("another arm is called `{}` too", arm.name), None);
         }
-        if arm.rate.is_some() && spec.load.traces.is_none() {
-            add(place.key("rate"), "the load is no traces".to_owned(), Some("leave it out".to_owned()));
+        for (key, given) in [("rate", arm.rate.is_some()), ("batch", arm.batch.is_some())] {
+            if given && spec.load.traces.is_none() {
+                add(place.key(key), "the load is no traces".to_owned(), Some("leave it out".to_owned()));
+            }
+        }
+        if arm.batch == Some(0) {
+            add(place.key("batch"), "must be at least 1".to_owned(), None);
         }
     }
     for (index, arm) in spec.arms.iter().enumerate() {

@@ -50,6 +50,7 @@ pub mod wire;
 pub use capture_file::CaptureFileError;
 pub use forward::{Passage, PassageOutcome};
 pub use misbehave::{DelayFn, Misbehaviour, Misdeed, MisdeedKind};
+pub use receive::Arrival;
 pub use server::{Sink, SinkConfig, SinkError, SinkHandle};
 pub use store::{Receipt, Stats, Store};
 pub use wire::WireError;

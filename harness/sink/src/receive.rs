@@ -1,10 +1,15 @@
 //! What happens to an export, whichever protocol it came by.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use spangate_scenario::{model::GrpcStatus, units::Ratio};
-use spangate_trace::Clock;
+use spangate_trace::{Clock, UnixNanos};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +28,15 @@ const DELIBERATE: &str = "rejected by a fault of the scenario";
 /// What a refused client is told.
 pub(crate) const REFUSED: &str = "refused by a fault of the scenario";
 
+/// An export that was kept, and not sent on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// When the whole of it was there.
+    pub at: UnixNanos,
+    /// The rows of the sink's store that hold its spans.
+    pub rows: Range<u32>,
+}
+
 /// The receiving end that both protocols share.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -34,6 +48,8 @@ pub(crate) struct Receiver {
     /// Where what is kept goes on to, if anywhere.
     pub(crate) forward: Option<Forward>,
     rejections: Rejections,
+    clock: Clock,
+    arrivals: Mutex<Vec<Arrival>>,
 }
 
 /// What the client is told.
@@ -72,6 +88,8 @@ impl Receiver {
             max_message_bytes,
             forward: forward.map(|to| Forward::new(to, clock)),
             rejections: Rejections::default(),
+            clock,
+            arrivals: Mutex::default(),
         }
     }
 
@@ -93,10 +111,20 @@ impl Receiver {
 
     /// Keeps an export, and sends it on where there is somebody behind.
     async fn take(&self, export: &Bytes) -> Result<Answer, WireError> {
+        let at = self.clock.now();
         let receipt = self.store.append(export)?;
-        let Some(forward) = &self.forward else { return Ok(Answer::of(receipt)) };
         let rows = u32::try_from(receipt.stored).expect("a request has fewer spans than bytes");
-        Ok(forward.send(export, receipt.first..receipt.first + rows, receipt.spans).await)
+        let rows = receipt.first..receipt.first + rows;
+        let Some(forward) = &self.forward else {
+            self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(Arrival { at, rows });
+            return Ok(Answer::of(receipt));
+        };
+        Ok(forward.send(export, rows, receipt.spans).await)
+    }
+
+    /// The exports that were kept and not sent on, in the order in which they were stored or nearly so.
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn delay(&self, export: &Bytes, delay: std::time::Duration) -> Result<Answer, WireError> {

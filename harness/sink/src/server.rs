@@ -13,7 +13,7 @@ use crate::{
     forward::{Forward, Passage},
     listen::{self, Port, Protocol},
     misbehave::{Misbehaviour, Misdeed},
-    receive::Receiver,
+    receive::{Arrival, Receiver},
     store::Store,
 };
 
@@ -128,6 +128,11 @@ impl SinkHandle {
     /// What was sent on to the receiver behind, in the order of its answers; nothing where there is none.
     pub fn passages(&self) -> Vec<Passage> {
         self.receiver.forward.as_ref().map(Forward::passages).unwrap_or_default()
+    }
+
+    /// When exports came that were taken and not sent on, those that met a misbehaviour left out.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.receiver.arrivals()
     }
 
     /// Closes ports and connections, and returns when they are closed.

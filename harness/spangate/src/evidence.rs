@@ -91,6 +91,9 @@ pub struct Facts {
     /// What was sent, where the load was synthetic traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<TraceTotals>,
+    /// How the API server came to rest before the load, where the run waited for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Rest>,
     /// What the sink counted.
     pub sink: SinkFacts,
     /// When the sink misbehaved, and when spans came again.
@@ -105,6 +108,24 @@ pub struct Facts {
     /// A group of who sent as `admin`, where the API server was asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin_group: Option<String>,
+}
+
+/// How an API server came to rest after its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rest {
+    /// Whether it was as quiet as was asked for.
+    pub quiet: bool,
+    /// Seconds until then, or until that was given up.
+    pub seconds: f64,
+    /// The share of one CPU that it last used.
+    pub share: f64,
+    /// From here on what it used at rest was measured, until the load.
+    #[schemars(with = "u64")]
+    pub from: UnixNanos,
+    /// The end of that.
+    #[schemars(with = "u64")]
+    pub to: UnixNanos,
 }
 
 /// How the generator kept to its schedule.
@@ -174,6 +195,9 @@ pub struct SinkFacts {
     pub refused: u64,
     /// Spans that were kept.
     pub stored: u64,
+    /// Bytes of the exports that were kept.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// A time in which the sink misbehaved.

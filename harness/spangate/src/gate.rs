@@ -7,8 +7,8 @@
 pub mod classes;
 pub mod costs;
 pub mod judge;
-mod lane;
 mod light;
+pub(crate) mod lane;
 pub mod markdown;
 pub mod observe;
 pub mod paired;

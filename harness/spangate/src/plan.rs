@@ -12,6 +12,7 @@ use spangate_load::{Preparation, Replay, ReplayError, Schedule, synthetic::Synth
 use spangate_scenario::{
     Loaded, Scenario,
     collector::{CheckOptions, Severity},
+    experiment::Quiet,
     model::{Expectation, Provider, Spans, Traffic},
 };
 
@@ -53,6 +54,9 @@ pub struct Plan {
     pub provider_override: Option<Provider>,
     /// The cluster that is there already, on the provider existing.
     pub existing: Option<Existing>,
+    /// Where the run is a unit of an experiment: when its API server is quiet enough to be loaded. Nothing is then waited
+    /// for that is missing after the load.
+    pub quiet: Option<Quiet>,
 }
 
 /// A Collector, or a configuration of it, in place of the scenario's; paths as the user gave them.
@@ -179,6 +183,7 @@ impl Plan {
             collector_override: CollectorOverride::default(),
             provider_override: None,
             existing: None,
+            quiet: None,
         })
     }
 

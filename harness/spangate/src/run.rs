@@ -35,6 +35,7 @@ mod existing;
 pub(crate) mod kind;
 mod ledgers;
 mod priority;
+mod quiet;
 mod recorder;
 mod servers;
 mod settle;

@@ -73,13 +73,18 @@ pub fn filter(filter: &RequestFilter) -> String {
 }
 
 /// Adds a table: the first column to the left, figures to the right, the last one as it is.
-pub(crate) fn table<const N: usize>(out: &mut String, titles: &[String; N], rows: &[[String; N]]) {
-    let all = || std::iter::once(titles).chain(rows);
+pub(crate) fn table(out: &mut String, titles: &[String], rows: &[impl AsRef<[String]>]) {
+    let count = titles.len();
+    let all = || std::iter::once(titles).chain(rows.iter().map(AsRef::as_ref));
     let widths: Vec<usize> =
-        (0..N).map(|column| all().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+        (0..count).map(|column| all().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     for row in all() {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            if column == 0 || column + 1 == N { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+            if column == 0 || column + 1 == count {
+                format!("{cell:width$}")
+            } else {
+                format!("{cell:>width$}")
+            }
         });
         out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         out.push('\n');
@@ -87,15 +92,16 @@ pub(crate) fn table<const N: usize>(out: &mut String, titles: &[String; N], rows
 }
 
 /// Adds a table as Markdown, and an empty line.
-pub(crate) fn markdown_table<const N: usize>(
+pub(crate) fn markdown_table(
     out: &mut String,
-    titles: &[String; N],
-    rows: impl Iterator<Item = [String; N]>,
+    titles: &[String],
+    rows: impl Iterator<Item = impl AsRef<[String]>>,
 ) {
     let _ = writeln!(out, "| {} |", titles.join(" | "));
-    let _ = writeln!(out, "|{}", "---|".repeat(N));
+    let _ = writeln!(out, "|{}", "---|".repeat(titles.len()));
     for row in rows {
-        let _ = writeln!(out, "| {} |", row.map(|text| cell(&text)).join(" | "));
+        let cells: Vec<String> = row.as_ref().iter().map(|text| cell(text)).collect();
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
     out.push('\n');
 }

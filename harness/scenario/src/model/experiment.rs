@@ -105,6 +105,9 @@ pub struct ExperimentArm {
     /// Traces that begin per time, where the load is traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// Spans in an export at most, where the load is traces; 512 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
 }
 
 fn default_seed() -> u64 {

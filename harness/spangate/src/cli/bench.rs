@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use spangate_scenario::units;
+use spangate_scenario::{Experiment, units};
 
 use super::{Output, Session, print, print_json, terminal};
 use crate::{
-    bench::{self, Design, DuetOptions, Operation},
+    bench::{
+        self, Design, DuetOptions, Operation,
+        experiment::{self, ExperimentOptions, ExperimentReport, Task, api_server},
+    },
     error::CommandError,
     event::Events,
     exit::Exit,
@@ -20,6 +23,54 @@ pub(super) enum BenchCommand {
     ///
     /// Exits with 0, or with 4 if nothing can be said of an operation, or if equal blocks differ.
     Duet(DuetArgs),
+    /// Measure what tracing costs: arms of an experiment in turns, the API server started anew for each unit.
+    ///
+    /// Exits with 0, or with 4 if an arm has fewer units than its intervals need.
+    Overhead(OverheadArgs),
+    /// Compare Collectors by synthetic traces: CPU a span, memory, loss, and how long spans take through them.
+    ///
+    /// Exits with 0, or with 4 if an arm has fewer units than its intervals need.
+    Collector(CollectorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OverheadArgs {
+    /// The experiment.
+    #[arg(value_name = "FILE", default_value = "experiments/overhead.yaml")]
+    file: PathBuf,
+    #[command(flatten)]
+    more: ExperimentArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CollectorArgs {
+    /// The experiment.
+    #[arg(value_name = "FILE", default_value = "experiments/collector.yaml")]
+    file: PathBuf,
+    #[command(flatten)]
+    more: ExperimentArgs,
+}
+
+#[derive(Debug, Args)]
+struct ExperimentArgs {
+    /// Measure only these arms and the reference.
+    #[arg(long = "arm", value_name = "NAME")]
+    arms: Vec<String>,
+    /// How often each arm is measured, in place of what the experiment says.
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Seed, in place of the experiment's own.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Directory of a bench that broke off, to go on with; its experiment is used.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["arms", "rounds", "seed"])]
+    resume: Option<PathBuf>,
+    /// Directory in which the bench makes its own.
+    #[arg(long, value_name = "DIR", default_value = RunDirectory::ROOT)]
+    out: PathBuf,
+    /// File for the report in Markdown; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +107,8 @@ pub(super) struct DuetArgs {
 pub(super) async fn run(command: BenchCommand, session: &Session) -> Result<Exit, CommandError> {
     match command {
         BenchCommand::Duet(args) => duet(args, session).await,
+        BenchCommand::Overhead(args) => overhead(&args, session).await,
+        BenchCommand::Collector(args) => collector(&args, session).await,
     }
 }
 
@@ -82,19 +135,143 @@ async fn duet(args: DuetArgs, session: &Session) -> Result<Exit, CommandError> {
     drop::<Events>(events);
     let _ = shown.await;
     let (report, directory) = outcome?;
-    match &args.markdown {
-        Some(_) if markdown_here => print(&report.markdown())?,
-        Some(file) => std::fs::write(file, report.markdown()).map_err(|error| {
-            CommandError::environment(format!("cannot write {}", file.display())).because(error)
-        })?,
-        None => {}
-    }
-    match session.global.output {
-        Output::Json => print_json(&report)?,
-        Output::Text if markdown_here => {}
-        Output::Text => print(&format!("{}{}\n", report.text(), directory.path().display()))?,
-    }
+    let said = Said { text: report.text(), markdown: report.markdown() };
+    said.say(args.markdown.as_deref(), &report, &directory, session)?;
     Ok(report.exit())
+}
+
+async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, CommandError> {
+    let more = &args.more;
+    let base = base(&args.file);
+    let experiment = more.experiment(&args.file, |task| api_server::plan(task).map(drop))?;
+    let (events, shown) = terminal::show(session.global.quiet);
+    let measure = async |task: Task<'_>| {
+        let each = async |plan, options: &_| {
+            let (events, shown) = terminal::show(session.global.quiet);
+            let outcome = Box::pin(run::run(plan, options, events, session.cancel.clone())).await;
+            // The view goes first, so that its bar does not mix with what follows.
+            let _ = shown.await;
+            outcome
+        };
+        api_server::measure(task, each).await
+    };
+    let options = more.options(base, format!("spangate bench overhead {}", more.repeat(&args.file)));
+    let outcome = experiment::run(experiment, &options, &session.cancel, measure, &events).await;
+    drop::<Events>(events);
+    let _ = shown.await;
+    more.told(outcome?, session)
+}
+
+async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, CommandError> {
+    let more = &args.more;
+    let base = base(&args.file);
+    let experiment = more.experiment(&args.file, |task| experiment::collector::prepare(task).map(drop))?;
+    let (events, shown) = terminal::show(session.global.quiet);
+    let measure = async |task: Task<'_>| experiment::collector::measure(task, &events, &session.cancel).await;
+    let options = more.options(base, format!("spangate bench collector {}", more.repeat(&args.file)));
+    let outcome = experiment::run(experiment, &options, &session.cancel, measure, &events).await;
+    drop::<Events>(events);
+    let _ = shown.await;
+    more.told(outcome?, session)
+}
+
+/// The directory that the files of an experiment are relative to.
+fn base(file: &Path) -> PathBuf {
+    file.parent().unwrap_or_else(|| Path::new("")).to_owned()
+}
+
+/// A report in the forms that the command line has.
+struct Said {
+    text: String,
+    markdown: String,
+}
+
+// === impl Said ===
+
+impl Said {
+    /// Writes the forms that were asked for to where they go.
+    fn say(
+        &self,
+        markdown: Option<&Path>,
+        report: &impl serde::Serialize,
+        directory: &RunDirectory,
+        session: &Session,
+    ) -> Result<(), CommandError> {
+        let markdown_here = markdown == Some(Path::new("-"));
+        match markdown {
+            Some(_) if markdown_here => print(&self.markdown)?,
+            Some(file) => std::fs::write(file, &self.markdown).map_err(|error| {
+                CommandError::environment(format!("cannot write {}", file.display())).because(error)
+            })?,
+            None => {}
+        }
+        match session.global.output {
+            Output::Json => print_json(report),
+            Output::Text if markdown_here => Ok(()),
+            Output::Text => print(&format!("{}{}\n", self.text, directory.path().display())),
+        }
+    }
+}
+
+// === impl ExperimentArgs ===
+
+impl ExperimentArgs {
+    /// Reads the experiment and everything that it names, so that a mistake in the last arm costs no time. Nothing where a
+    /// bench is gone on with.
+    fn experiment(
+        &self,
+        file: &Path,
+        check: impl Fn(&Task<'_>) -> Result<(), CommandError>,
+    ) -> Result<Option<Experiment>, CommandError> {
+        if self.resume.is_some() {
+            return Ok(None);
+        }
+        let mut experiment = super::gate::read(file, spangate_scenario::experiment::parse)?;
+        let spec = &mut experiment.spec;
+        spec.rounds = self.rounds.unwrap_or(spec.rounds);
+        spec.seed = self.seed.unwrap_or(spec.seed);
+        for name in &self.arms {
+            if !spec.arms.iter().any(|arm| arm.name == *name) {
+                return Err(CommandError::usage(format!("{} has no arm `{name}`", file.display())));
+            }
+        }
+        if !self.arms.is_empty() {
+            spec.arms.retain(|arm| arm.name == spec.reference || self.arms.contains(&arm.name));
+        }
+        if spec.rounds == 0 {
+            return Err(CommandError::usage("no round tells nothing: measure one or more"));
+        }
+        let base = base(file);
+        for arm in &experiment.spec.arms {
+            let task = Task { experiment: &experiment, arm, round: 1, directory: Path::new(""), base: &base };
+            check(&task)?;
+        }
+        Ok(Some(experiment))
+    }
+
+    fn options(&self, base: PathBuf, repeat: String) -> ExperimentOptions {
+        ExperimentOptions { out: self.out.clone(), resume: self.resume.clone(), base, repeat }
+    }
+
+    /// The words behind the command that do this again.
+    fn repeat(&self, file: &Path) -> String {
+        let word = |text: &str| crate::plan::shell_word(text);
+        let mut words = vec![word(&file.display().to_string())];
+        words.extend(self.arms.iter().map(|arm| format!("--arm {}", word(arm))));
+        words.extend(self.rounds.map(|rounds| format!("--rounds {rounds}")));
+        words.extend(self.seed.map(|seed| format!("--seed {seed}")));
+        words.join(" ")
+    }
+
+    fn told(
+        &self,
+        (report, directory): (ExperimentReport, RunDirectory),
+        session: &Session,
+    ) -> Result<Exit, CommandError> {
+        let said = Said { text: report.text(), markdown: report.markdown() };
+        said.say(self.markdown.as_deref(), &report, &directory, session)?;
+        Ok(report.exit())
+    }
 }
 
 // === impl DuetArgs ===

@@ -167,7 +167,10 @@ fn write_markdown(file: Option<&Path>, page: impl FnOnce() -> String) -> Result<
 }
 
 /// Reads a file of ours, or says everything that is wrong with it.
-fn read<T>(file: &Path, parse: impl FnOnce(&str, &str) -> Result<T, Diagnostics>) -> Result<T, CommandError> {
+pub(super) fn read<T>(
+    file: &Path,
+    parse: impl FnOnce(&str, &str) -> Result<T, Diagnostics>,
+) -> Result<T, CommandError> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| CommandError::usage(format!("cannot read {}", file.display())).because(error))?;
     parse(&file.display().to_string(), &text).map_err(|diagnostics| {

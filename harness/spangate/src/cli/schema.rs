@@ -18,6 +18,8 @@ enum Of {
     /// schemas/scenario.schema.json
     #[default]
     Scenario,
+    /// schemas/experiment.schema.json
+    Experiment,
     /// schemas/gate-rules.schema.json
     GateRules,
     /// schemas/overhead-rules.schema.json
@@ -31,6 +33,7 @@ enum Of {
 pub(super) fn run(args: &SchemaArgs) -> Result<Exit, CommandError> {
     let text = match args.of {
         Of::Scenario => schema::text(&schema::scenario_schema()),
+        Of::Experiment => schema::text(&schema::experiment_schema()),
         Of::GateRules => schema::text(&schema::gate_rules_schema()),
         Of::OverheadRules => schema::text(&rules_schema()),
         Of::Report => report_schema(),

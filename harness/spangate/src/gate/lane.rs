@@ -12,7 +12,7 @@ use std::{
 use spangate_cluster::Found;
 use spangate_load::synthetic::{Delivery, Pace, Sender, SenderConfig, Synthetic, Target};
 use spangate_scenario::model;
-use spangate_sink::{Passage, Sink, SinkConfig, SinkHandle, Store};
+use spangate_sink::{Arrival, Passage, Sink, SinkConfig, SinkHandle, Store};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -43,11 +43,13 @@ pub(crate) struct Lane {
 
 /// What a lane has left, before it is looked at.
 pub(crate) struct Left {
-    delivery: Delivery,
-    given: Arc<Store>,
-    kept: Arc<Store>,
-    passages: Vec<Passage>,
-    facts: CollectorFacts,
+    pub(crate) delivery: Delivery,
+    pub(crate) given: Arc<Store>,
+    pub(crate) kept: Arc<Store>,
+    pub(crate) passages: Vec<Passage>,
+    /// When exports reached the sink.
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) facts: CollectorFacts,
     cpu_before: f64,
     traces_in_memory: u64,
 }
@@ -55,7 +57,7 @@ pub(crate) struct Left {
 // === impl Lane ===
 
 impl Lane {
-    /// Starts a lane whose files go to `directory`.
+    /// Starts a lane whose files go to `directory`. An export has at most `batch` spans, if that is given.
     pub(crate) async fn start(
         configuration: &Configuration,
         model: &model::Collector,
@@ -63,6 +65,7 @@ impl Lane {
         directory: &Path,
         clock: Clock,
         events: &Events,
+        batch: Option<u32>,
     ) -> Result<Self, CommandError> {
         let sink = Sink::start(SinkConfig { clock, ..SinkConfig::default() })
             .await
@@ -73,11 +76,20 @@ impl Lane {
             RunningCollector::start(configuration, model, binary, places, &sink, clock, &tell).await?;
         let address = collector.tap().grpc_addr();
         let target = Target { host: address.ip().to_string(), port: address.port() };
-        let sender = Sender::new(SenderConfig::new(target), clock);
+        let mut config = SenderConfig::new(target);
+        if let Some(spans) = batch.and_then(|spans| usize::try_from(spans).ok()) {
+            config.batch_spans = spans;
+        }
+        let sender = Sender::new(config, clock);
         sender.connect().await.map_err(unsent)?;
         let told = collector.telemetry().await.unwrap_or_default();
         let traces_in_memory = AtomicU64::new(0);
         Ok(Self { sink, collector, sender, cpu_before: told.cpu_seconds, traces_in_memory })
+    }
+
+    /// The process of its Collector.
+    pub(crate) async fn pid(&self) -> Option<u32> {
+        self.collector.pid().await
     }
 
     /// Spans that the Collector was given so far.
@@ -110,6 +122,7 @@ impl Lane {
             given: self.collector.given(),
             kept: self.sink.store(),
             passages: self.collector.passages(),
+            arrivals: self.sink.arrivals(),
             facts,
             cpu_before: self.cpu_before,
             traces_in_memory: self.traces_in_memory.load(Ordering::Relaxed),

@@ -168,7 +168,7 @@ async fn both(
     let start = |name: &str, configuration| {
         let directory = lane::directory(directory.path(), number, name);
         let (model, events) = (&model, events);
-        async move { Lane::start(configuration, model, binary, &directory, clock, events).await }
+        async move { Lane::start(configuration, model, binary, &directory, clock, events, None).await }
     };
     let base = start(LANES[0], &plan.order.base).await.map_err(|error| error.about(LANES[0]))?;
     let head = start(LANES[1], &plan.order.head).await.map_err(|error| error.about(LANES[1]))?;

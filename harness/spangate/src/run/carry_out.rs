@@ -20,6 +20,7 @@ use super::{
     decided, drain,
     environment::{Cluster, Environment, sleep_until},
     ledgers::Ledgers,
+    quiet,
     settle::Settle,
     stalls::StallMonitor,
     telling::Telling,
@@ -105,6 +106,10 @@ impl Run<'_> {
             .map_err(|error| CommandError::environment("the watchers cannot begin").because(error))?;
         let monitor = StallMonitor::start(self.clock, environment.realtime());
         let recorder = self.record().await;
+        let rest = match (&plan.quiet, cluster.api_server_pid()) {
+            (Some(quiet), Some(pid)) => Some(quiet::wait(quiet, pid, &self.clock, events).await),
+            _ => None,
+        };
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
         let store = environment.receiver().store();
@@ -137,9 +142,11 @@ impl Run<'_> {
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
-        Settle::new(&requests, &plan.scenario.spec)
-            .wait(&environment.receiver().store(), events, self.cancel)
-            .await;
+        if plan.quiet.is_none() {
+            Settle::new(&requests, &plan.scenario.spec)
+                .wait(&environment.receiver().store(), events, self.cancel)
+                .await;
+        }
         drop(counting);
         let (collector, usage) = self.drained(recorder).await;
         if let Some(webhooks) = &cluster.webhooks {
@@ -154,6 +161,7 @@ impl Run<'_> {
             realtime: environment.realtime().is_some(),
             generator: generator(&summary),
             traces: None,
+            rest,
             collector,
             sink: self.sink_facts(),
             outages,
@@ -227,6 +235,7 @@ impl Run<'_> {
             received: stats.received_spans,
             refused: stats.refused_spans + stats.invalid_spans,
             stored: stats.stored_spans,
+            bytes: stats.bytes,
         }
     }
 
@@ -275,6 +284,9 @@ impl Run<'_> {
         changed.mark_unchanged();
         sink.misbehave(None);
         let to = self.clock.now();
+        if self.plan.quiet.is_some() {
+            return Outage { fault, from, to, first_span: None };
+        }
         let came = timeout(RECOVERY_PATIENCE, changed.changed()).await;
         let first_span = matches!(came, Ok(Ok(()))).then(|| self.clock.now());
         Outage { fault, from, to, first_span }

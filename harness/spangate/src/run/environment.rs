@@ -417,7 +417,9 @@ impl Cluster {
             Ok((access, _)) => Administrator::new(&access.kubeconfig()).await.map_err(setup)?,
             Err(guest) => guest.administrator(),
         };
-        first_span(plan, receiver, &administrator, &servers).await?;
+        if plan.scenario.spec.cluster.tracing.enabled {
+            first_span(plan, receiver, &administrator, &servers).await?;
+        }
         let to_first_span = start.elapsed();
         let webhooks = webhooks(plan, &pki, listen, notes).await?;
         let as_cluster_admin =
@@ -440,6 +442,12 @@ impl Cluster {
         };
         let endpoint = Endpoint { host: address.ip().to_string(), port: address.port() };
         (endpoint, access.ca_pem.clone(), admin, identity(pki::USER, &access.user))
+    }
+
+    /// The API server's process on this machine, if it can be seen from here.
+    pub(super) fn api_server_pid(&self) -> Option<u32> {
+        let pids = self.servers.pids();
+        pids.into_iter().find(|(name, _)| *name == Measurements::API_SERVER).map(|(_, pid)| pid)
     }
 
     fn arm(&self, start: UnixNanos) {

@@ -114,6 +114,7 @@ impl Ready {
         events: &Events,
     ) -> Result<KindCluster, CommandError> {
         let Surroundings { base, otlp, etcd_proxy } = around;
+        let otlp = otlp.filter(|_| cluster.tracing.enabled);
         let tracing_dir = KindClusterConfig::tracing_dir(files);
         let drop_ins_dir = KindClusterConfig::drop_ins_dir(files);
         let drop_ins = cluster.kubelet.tracing.as_ref().zip(otlp);

@@ -5,7 +5,7 @@
 //! root with a link to what was sent, sampled by the ratio alone (`component-base/tracing/utils.go`).
 
 use spangate_load::{Outcome, RequestRecord};
-use spangate_scenario::{model::Spec, units::PerMillion};
+use spangate_scenario::model::Spec;
 use spangate_trace::TraceContext;
 
 /// What must follow from a request.
@@ -32,10 +32,13 @@ pub(crate) fn expected(request: &RequestRecord, spec: &Spec) -> Expected {
         Outcome::Error(_) | Outcome::Timeout => return Expected::Undetermined,
         Outcome::Status(_) => {}
     }
+    if !spec.cluster.tracing.enabled {
+        return Expected::Nothing;
+    }
     if let Some(sent) = honoured(request, spec) {
         return if sent.sampled { Expected::Child(sent) } else { Expected::Nothing };
     }
-    match spec.cluster.tracing.sampling_rate_per_million.map_or(0, PerMillion::get) {
+    match spec.cluster.tracing.rate() {
         0 => Expected::Nothing,
         1_000_000 => request.sent.map_or(Expected::Root, Expected::LinkedRoot),
         _ => Expected::Undetermined,
