@@ -58,7 +58,7 @@ pub(crate) fn was_decided(request: &RequestRecord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use spangate_scenario::model::Identity;
+    use spangate_scenario::{model::Identity, units::PerMillion};
     use spangate_trace::{SpanId, TraceId};
 
     use super::*;

@@ -218,6 +218,7 @@ impl Seen<'_> {
             ram_max: most(|point| point.rss),
             sent: self.left.delivery.counts.spans,
             received: self.left.kept.stats().stored_spans,
+            late: self.left.delivery.counts.lags.percentile(99.0).unwrap_or_default().as_secs_f64(),
         }
     }
 }

@@ -64,8 +64,10 @@ pub struct Testbed {
     pub ram_max: f64,
     /// Spans that were sent.
     pub sent: u64,
-    /// Spans that came out.
+    /// Spans that came out; one that was sent twice counts twice.
     pub received: u64,
+    /// How late one export in a hundred was sent at least, in seconds: the Collector did not take them as fast.
+    pub late: f64,
 }
 
 /// The shares at which latencies are drawn.

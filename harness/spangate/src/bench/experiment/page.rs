@@ -245,6 +245,9 @@ footer{color:var(--soft);font-size:13px;margin-top:28px}code{font-size:13px}
 ";
 
 #[cfg(test)]
+mod browser;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::bench::experiment::report::tests::report;

@@ -123,6 +123,9 @@ const COLLECTOR: [(Metric, bool); 5] = [
     (Metric::LagP99, false),
 ];
 
+/// How late exports may be, in seconds, before a Collector counts as too slow for its rate.
+const LATE: f64 = 1.0;
+
 /// What a figure is called.
 pub(super) const fn label(metric: Metric) -> &'static str {
     match metric {
@@ -308,6 +311,7 @@ impl ExperimentReport {
             let loss = loss.and_then(|line| line.figures.get(&Metric::Loss)).map(|it| it.median.value);
             let result = match loss {
                 Some(loss) if loss > 0.0 => format!("FAIL: lost {}", text::percent(loss)),
+                _ if it.late > LATE => format!("LATE by {}", text::float(it.late * 1e9)),
                 _ => "PASS".to_owned(),
             };
             vec![
@@ -442,6 +446,7 @@ fn testbed(measured: &Measured, drawn: &[Drawn]) -> Vec<TestbedLine> {
             cpu_max: middle(|it| it.cpu_max),
             ram_avg: middle(|it| it.ram_avg),
             ram_max: middle(|it| it.ram_max),
+            late: middle(|it| it.late),
             sent: units.iter().map(|it| it.sent).max().unwrap_or(first.sent),
             received: units.iter().map(|it| it.received).min().unwrap_or(first.received),
         };
@@ -480,7 +485,7 @@ spec:
                 let share = f64::from(share) / 1000.0;
                 (share, 0.002 * factor * (1.0 - share).powf(-0.5))
             });
-            let line = (-10..40).map(|half| {
+            let line = (-10..40).map(|half: i32| {
                 let load = if half >= 0 { 0.4 * factor } else { 0.1 };
                 let at = f64::from(half) / 2.0;
                 Point { at, cpu: load + 0.02 * f64::from(half.rem_euclid(3)), rss: 3e8 * factor + at * 1e6 }
