@@ -45,13 +45,22 @@ scenario NAME *ARGS:
 schemas:
     cargo build -p spangate
     target/debug/spangate schema scenario > schemas/scenario.schema.json
+    target/debug/spangate schema experiment > schemas/experiment.schema.json
     target/debug/spangate schema gate-rules > schemas/gate-rules.schema.json
     target/debug/spangate schema overhead-rules > schemas/overhead-rules.schema.json
     target/debug/spangate schema report > schemas/report.schema.json
     target/debug/spangate schema reference > docs/scenario-reference.md
 
-# All benches.
+# What tracing costs an API server: off, 0, 1, 10 and 100 %, in at most 20 minutes.
 bench *ARGS:
+    cargo run --release -- bench overhead "$@"
+
+# Configurations of a Collector against each other, by synthetic traces.
+bench-collector *ARGS:
+    cargo run --release -- bench collector "$@"
+
+# All micro-benches.
+benches *ARGS:
     cargo bench -p spangate-benches -- "$@"
 
 # The sink: spans per CPU second, loss at a fixed rate, walk against full decode.

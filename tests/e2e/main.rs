@@ -9,6 +9,7 @@ mod check;
 mod contract;
 mod duet;
 mod etcd_proxy;
+mod experiment;
 mod falsified;
 mod falsified_collector;
 mod falsified_sampling;

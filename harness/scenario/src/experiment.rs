@@ -66,6 +66,10 @@ fn check(experiment: &Experiment) -> Vec<Finding> {
         let message = "users wait for every answer, so a slow arm would be sent less";
         add(at.key("load.users"), message.to_owned(), Some(help.to_owned()));
     }
+    if spec.load.replay.is_some() {
+        let help = "send the load by `arrivals`";
+        add(at.key("load.replay"), "what was recorded is no fixed load".to_owned(), Some(help.to_owned()));
+    }
     if spec.quiet.idle.is_zero() {
         add(at.key("quiet.idle"), "must be longer than 0s".to_owned(), None);
     }

@@ -7,8 +7,8 @@
 pub mod classes;
 pub mod costs;
 pub mod judge;
-mod light;
 pub(crate) mod lane;
+mod light;
 pub mod markdown;
 pub mod observe;
 pub mod paired;

@@ -139,6 +139,7 @@ fn the_collectors_file_is_a_part_of_the_scenario() {
 fn generated_files_are_fresh() {
     for (of, file) in [
         ("scenario", "schemas/scenario.schema.json"),
+        ("experiment", "schemas/experiment.schema.json"),
         ("gate-rules", "schemas/gate-rules.schema.json"),
         ("report", "schemas/report.schema.json"),
         ("reference", "docs/scenario-reference.md"),

@@ -1,14 +1,13 @@
 //! Experiments: arms that are measured in turns, each unit with processes of its own, from the file to the report.
 //!
 //! The [`rounds`] measure what the file declares and keep every unit as soon as it is measured; [`figures`] of a unit,
-//! the [`lines`](mod@lines) of the report and whether cost is [`linear`](mod@linear) are pure. The [`report`] says it in
+//! and whether cost is [`linear`](mod@linear), are pure. The [`report`] says it in
 //! every form, one of which is a [`page`] with pictures.
 
 pub mod api_server;
 pub mod collector;
 pub mod figures;
 pub mod linear;
-pub mod lines;
 mod order;
 pub mod page;
 mod plot;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use spangate_scenario::{Experiment, units};
+use spangate_scenario::{Experiment, model, units};
 
 use super::{Output, Session, print, print_json, terminal};
 use crate::{
@@ -113,10 +113,7 @@ pub(super) async fn run(command: BenchCommand, session: &Session) -> Result<Exit
 }
 
 async fn duet(args: DuetArgs, session: &Session) -> Result<Exit, CommandError> {
-    let markdown_here = args.markdown.as_deref() == Some(Path::new("-"));
-    if markdown_here && session.global.output == Output::Json {
-        return Err(CommandError::usage("--markdown - and --output json both want standard output"));
-    }
+    one_output(args.markdown.as_deref(), session)?;
     let design = args.design();
     design.check()?;
     let operations =
@@ -142,6 +139,7 @@ async fn duet(args: DuetArgs, session: &Session) -> Result<Exit, CommandError> {
 
 async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, CommandError> {
     let more = &args.more;
+    one_output(more.markdown.as_deref(), session)?;
     let base = base(&args.file);
     let experiment = more.experiment(&args.file, |task| api_server::plan(task).map(drop))?;
     let (events, shown) = terminal::show(session.global.quiet);
@@ -164,6 +162,7 @@ async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, Comman
 
 async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, CommandError> {
     let more = &args.more;
+    one_output(more.markdown.as_deref(), session)?;
     let base = base(&args.file);
     let experiment = more.experiment(&args.file, |task| experiment::collector::prepare(task).map(drop))?;
     let (events, shown) = terminal::show(session.global.quiet);
@@ -175,9 +174,27 @@ async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, Comm
     more.told(outcome?, session)
 }
 
+/// Refuses two forms of a report on standard output.
+fn one_output(markdown: Option<&Path>, session: &Session) -> Result<(), CommandError> {
+    if markdown == Some(Path::new("-")) && session.global.output == Output::Json {
+        return Err(CommandError::usage("--markdown - and --output json both want standard output"));
+    }
+    Ok(())
+}
+
 /// The directory that the files of an experiment are relative to.
 fn base(file: &Path) -> PathBuf {
     file.parent().unwrap_or_else(|| Path::new("")).to_owned()
+}
+
+/// Puts the configuration of a Collector in place of the name of its file.
+fn inline(collector: &mut model::Collector, base: &Path) -> Result<(), CommandError> {
+    let Some(file) = collector.config_file.take() else { return Ok(()) };
+    let path = base.join(file);
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| CommandError::usage(format!("cannot read {}", path.display())).because(error))?;
+    collector.config = Some(text);
+    Ok(())
 }
 
 /// A report in the forms that the command line has.
@@ -246,6 +263,11 @@ impl ExperimentArgs {
             let task = Task { experiment: &experiment, arm, round: 1, directory: Path::new(""), base: &base };
             check(&task)?;
         }
+        // So that the experiment is whole in its own directory, and its hash knows all of it.
+        let spec = &mut experiment.spec;
+        for collector in spec.arms.iter_mut().map(|arm| &mut arm.collector).chain([&mut spec.collector]) {
+            collector.as_mut().map_or(Ok(()), |collector| inline(collector, &base))?;
+        }
         Ok(Some(experiment))
     }
 
@@ -256,6 +278,9 @@ impl ExperimentArgs {
     /// The words behind the command that do this again.
     fn repeat(&self, file: &Path) -> String {
         let word = |text: &str| crate::plan::shell_word(text);
+        if let Some(directory) = &self.resume {
+            return word(&directory.join(experiment::rounds::EXPERIMENT).display().to_string());
+        }
         let mut words = vec![word(&file.display().to_string())];
         words.extend(self.arms.iter().map(|arm| format!("--arm {}", word(arm))));
         words.extend(self.rounds.map(|rounds| format!("--rounds {rounds}")));

@@ -89,7 +89,7 @@ mod tests {
     use spangate_scenario::experiment;
 
     use super::*;
-    use crate::bench::experiment::lines::tests::measured;
+    use crate::bench::experiment::report::tests::measured;
 
     fn experiment() -> Experiment {
         let text = "
@@ -98,6 +98,7 @@ kind: Experiment
 metadata: {name: overhead}
 spec:
   reference: without
+  rounds: 8
   load: {arrivals: {rate: 10/s, for: 30s}, mix: [{get: {resource: configmaps}}]}
   arms:
     - {name: without, tracing: {enabled: false}}

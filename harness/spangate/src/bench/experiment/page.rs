@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use super::{
     figures::Point,
     plot::{Axis, Plot, Scale, class, escape},
-    report::{ExperimentReport, Table, label},
+    report::{ExperimentReport, Table, figure},
 };
 use crate::overhead::Metric;
 
@@ -21,6 +21,7 @@ const EFFECTS: [Metric; 7] = [
 ];
 /// Seconds of a step of a time line.
 const STEP: f64 = 0.5;
+const PERCENT: &str = "%";
 
 /// The whole page.
 pub fn page(report: &ExperimentReport) -> String {
@@ -40,14 +41,14 @@ pub fn page(report: &ExperimentReport) -> String {
     let plots: Vec<(String, String)> = EFFECTS
         .iter()
         .filter_map(|metric| {
-            Some((format!("{} against {against}", label(*metric)), effects(report, *metric)?))
+            Some((format!("{} against {against}", metric.label()), effects(report, *metric)?))
         })
         .collect();
     section(&mut out, "Effects, with intervals", &plots);
     let curves = curves(report).map(|plot| ("Latency by the share of all that is faster".to_owned(), plot));
     section(&mut out, "Latencies", &curves.into_iter().collect::<Vec<_>>());
     let lines = [
-        ("CPU", "share of one CPU", "%", (|point: &Point| point.cpu * 100.0) as fn(&Point) -> f64),
+        ("CPU", "share of one CPU", PERCENT, (|point: &Point| point.cpu * 100.0) as fn(&Point) -> f64),
         ("RSS", "resident memory", " MiB", |point| point.rss / f64::from(1_u32 << 20)),
     ];
     let lines = lines.into_iter().filter_map(|(name, title, unit, get)| {
@@ -112,12 +113,13 @@ fn table(table: &Table) -> String {
 fn effects(report: &ExperimentReport, metric: Metric) -> Option<String> {
     let added = |ratio: f64| (ratio - 1.0) * 100.0;
     let rows: Vec<_> = report
-        .lines
+        .comparison
+        .arms
         .iter()
         .enumerate()
-        .filter_map(|(series, line)| {
-            let ratio = line.figures.get(&metric)?.ratio?;
-            Some((series, line.arm.as_str(), [ratio.value, ratio.low, ratio.high].map(added)))
+        .filter_map(|(series, row)| {
+            let ratio = figure(row, metric)?.effect?.ratio;
+            Some((series, row.arm.name.as_str(), [ratio.value, ratio.low, ratio.high].map(added)))
         })
         .collect();
     let scale = Scale::of(rows.iter().flat_map(|(.., parts)| *parts), false)?.with(0.0);
@@ -132,7 +134,7 @@ fn effects(report: &ExperimentReport, metric: Metric) -> Option<String> {
     for (row, (series, _, [value, low, high])) in rows.iter().enumerate() {
         plot.interval(row, *series, (*value, *low, *high), &words[row]);
     }
-    plot.svg(label(metric))
+    plot.svg(metric.label())
 }
 
 /// The series of each arm: the median of its units at each place.
@@ -201,7 +203,8 @@ fn time_line(report: &ExperimentReport, title: &str, unit: &str, get: fn(&Point)
         .collect();
     let x = Scale::of(all.iter().flat_map(|(.., points)| points.iter().map(|point| point.0)), false)?;
     let y = Scale::of(all.iter().flat_map(|(.., points)| points.iter().map(|point| point.1)), false)?;
-    let y = y.with(0.0);
+    // Memory differs by little of all that it is.
+    let y = if unit == PERCENT { y.with(0.0) } else { y };
     let seconds = x.round().into_iter().map(|at| (at, format!("{} s", short(at)))).collect();
     let values = y.round().into_iter().map(|value| (value, format!("{}{unit}", short(value)))).collect();
     let x = Axis { title: "time from the start of the load", scale: x, ticks: seconds };
@@ -227,13 +230,13 @@ const STYLE: &str = "
 --s2:#45d3a6;--s3:#f090d2;--s4:#e2c555;--s5:#c9ced4;--s6:#a6d3ff;--s7:#ff8f8f}}
 body{background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif;max-width:1340px;margin:0 auto;padding:16px}
 h1{font-size:24px}h2{font-size:18px;margin:28px 0 8px}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px}
-th,td{padding:4px 12px;border-bottom:1px solid var(--grid);text-align:right;white-space:nowrap}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:12.5px}
+th,td{padding:4px 7px;border-bottom:1px solid var(--grid);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:600}
 .legend{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:4px 22px}.legend svg{width:28px;height:12px;margin-right:6px}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,560px),1fr));gap:16px}
 figure{margin:0}figcaption{font-weight:600;margin-bottom:4px}
-.plot{width:100%;height:auto;display:block}.plot text{fill:var(--fg);font:12px system-ui,sans-serif}
+.plot{width:100%;max-width:800px;height:auto;display:block}.plot text{fill:var(--fg);font:12px system-ui,sans-serif}
 .plot .tick,.plot .axis{fill:var(--soft)}.grid{stroke:var(--grid);fill:none}.zero{stroke:var(--soft);stroke-width:1.5;fill:none}
 .mark{fill:none;stroke-width:2}.bar{stroke-width:2.5}
 .s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}.s5{stroke:var(--s5)}\

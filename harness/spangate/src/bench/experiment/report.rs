@@ -4,19 +4,21 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use spangate_scenario::Experiment;
-use spangate_trace::stats::Estimate;
+use spangate_trace::stats::{Estimate, effect::fewest};
 
 use super::{
     figures::{Series, Testbed},
     linear::{Linear, linear},
-    lines::{Line, fewest, lines},
     page,
     rounds::unusable,
 };
 use crate::{
     error::CommandError,
     exit::Exit,
-    overhead::{Measured, Metric},
+    overhead::{
+        Comparison, Measured, Metric, compare,
+        compare::{ArmRow, Figure},
+    },
     report::{Report, junit},
     run::directory::RunDirectory,
     text,
@@ -36,7 +38,7 @@ pub struct ExperimentReport {
     /// Rounds that were asked for.
     pub rounds: u32,
     /// What is said of each arm.
-    pub lines: Vec<Line>,
+    pub comparison: Comparison,
     /// Whether cost grows with the sampling rate in a straight line, where there are arms that tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linear: Option<Linear>,
@@ -126,41 +128,6 @@ const COLLECTOR: [(Metric, bool); 5] = [
 /// How late exports may be, in seconds, before a Collector counts as too slow for its rate.
 const LATE: f64 = 1.0;
 
-/// What a figure is called.
-pub(super) const fn label(metric: Metric) -> &'static str {
-    match metric {
-        Metric::CpuPerRequest => "CPU a request",
-        Metric::Rss => "RSS",
-        Metric::ResponseP50 => "response p50",
-        Metric::ResponseP90 => "response p90",
-        Metric::ResponseP99 => "response p99",
-        Metric::SpansPerRequest => "spans a request",
-        Metric::BytesPerRequest => "bytes a request",
-        Metric::CollectorCpuPerSpan => "CPU a span",
-        Metric::CollectorRss => "RSS of the Collector",
-        Metric::Loss => "lost",
-        Metric::LagP50 => "through it p50",
-        Metric::LagP99 => "through it p99",
-    }
-}
-
-/// A value with its unit.
-pub(super) fn show(metric: Metric, value: f64) -> String {
-    match metric {
-        Metric::CpuPerRequest
-        | Metric::ResponseP50
-        | Metric::ResponseP90
-        | Metric::ResponseP99
-        | Metric::CollectorCpuPerSpan
-        | Metric::LagP50
-        | Metric::LagP99 => text::float(value * 1e9),
-        Metric::Rss | Metric::CollectorRss => format!("{:.1} MiB", value / f64::from(1_u32 << 20)),
-        Metric::SpansPerRequest => format!("{value:.2}"),
-        Metric::BytesPerRequest => format!("{value:.0} B"),
-        Metric::Loss => text::percent(value),
-    }
-}
-
 fn interval(it: &Estimate, show: impl Fn(f64) -> String) -> String {
     format!("{} [{}, {}]", show(it.value), show(it.low), show(it.high))
 }
@@ -176,22 +143,17 @@ impl ExperimentReport {
     /// What was measured says, and no more.
     pub fn new(experiment: &Experiment, measured: Measured, drawn: Vec<Drawn>, told: Told) -> Self {
         let Told { started, seconds, repeat, directory, mut warnings } = told;
-        for arm in &measured.arms {
-            let reasons: Vec<&str> = measured
-                .units
-                .iter()
-                .filter(|unit| unit.arm == arm.name)
-                .filter_map(|unit| unit.excluded.as_deref())
-                .collect();
-            if let Some(first) = reasons.first() {
-                warnings.push(format!("{} units of {} do not count: {first}", reasons.len(), arm.name));
+        let comparison = compare(&measured);
+        for row in &comparison.arms {
+            for (why, units) in &row.excluded {
+                warnings.push(format!("{units} units of {} do not count: {why}", row.arm.name));
             }
         }
         Self {
             api_version: Report::API_VERSION.to_owned(),
             kind: "ExperimentReport".to_owned(),
             rounds: experiment.spec.rounds,
-            lines: lines(&measured),
+            comparison,
             linear: linear(experiment, &measured),
             testbed: testbed(&measured, &drawn),
             measured,
@@ -226,30 +188,27 @@ impl ExperimentReport {
     }
 
     fn verdicts(&self) -> Vec<Verdict> {
-        let verdict = |line: &Line| {
-            let mut verdict = Verdict::new(line.arm.clone());
-            for (metric, figure) in &line.figures {
-                let n = usize::try_from(line.units).unwrap_or(usize::MAX);
-                let mut shown = interval(&figure.median, |value| show(*metric, value));
-                if let Some(ratio) = &figure.ratio {
-                    let _ = write!(shown, ", {}", interval(ratio, added));
+        let fewest = fewest(self.comparison.method.confidence);
+        let verdict = |row: &ArmRow| {
+            let mut verdict = Verdict::new(row.arm.name.clone());
+            for Figure { metric, rounds, value, effect } in &row.figures {
+                let n = usize::try_from(*rounds).unwrap_or(usize::MAX);
+                let mut shown = interval(value, |value| metric.show(value));
+                if let Some(effect) = effect {
+                    let _ = write!(shown, ", {}", interval(&effect.ratio, added));
                 }
-                verdict.checks.push(Check::told(label(*metric), shown, n));
+                verdict.checks.push(Check::told(metric.label(), shown, n));
             }
-            if line.units < fewest() {
-                let excluded = match line.excluded {
+            if row.units < fewest {
+                let excluded = match row.excluded.values().sum::<u64>() {
                     0 => String::new(),
                     some => format!(", {some} do not count"),
                 };
-                verdict.undecided(format!(
-                    "{} units, and its intervals need {}{excluded}",
-                    line.units,
-                    fewest()
-                ));
+                verdict.undecided(format!("{} units, and its intervals need {fewest}{excluded}", row.units));
             }
             verdict
         };
-        self.lines.iter().map(verdict).collect()
+        self.comparison.arms.iter().map(verdict).collect()
     }
 
     /// The tables of the report.
@@ -266,29 +225,29 @@ impl ExperimentReport {
 
     /// A row for each arm with those of the figures that any of them has.
     fn table(&self, title: &'static str, columns: &[(Metric, bool)]) -> Table {
-        let has = |metric: &Metric| self.lines.iter().any(|line| line.figures.contains_key(metric));
+        let has = |metric: &Metric| self.comparison.arms.iter().any(|row| figure(row, *metric).is_some());
         let columns: Vec<_> = columns.iter().filter(|(metric, _)| has(metric)).collect();
         let mut heads = vec!["arm".to_owned(), "units".to_owned(), "n".to_owned()];
         for (metric, compared) in &columns {
-            heads.push(label(*metric).to_owned());
+            heads.push(metric.label().to_owned());
             if *compared {
                 heads.push(format!("against {}", self.measured.reference));
             }
         }
-        let row = |line: &Line| {
-            let mut row = vec![line.arm.clone(), line.units.to_string(), line.n.to_string()];
+        let cells = |row: &ArmRow| {
+            let mut cells = vec![row.arm.name.clone(), row.units.to_string(), row.n.to_string()];
             for (metric, compared) in &columns {
-                let figure = line.figures.get(metric);
+                let figure = figure(row, *metric);
                 let none = || "-".to_owned();
-                row.push(figure.map_or_else(none, |it| interval(&it.median, |value| show(*metric, value))));
+                cells.push(figure.map_or_else(none, |it| interval(&it.value, |value| metric.show(value))));
                 if *compared {
-                    let ratio = figure.and_then(|figure| figure.ratio);
-                    row.push(ratio.map_or_else(none, |ratio| interval(&ratio, added)));
+                    let effect = figure.and_then(|figure| figure.effect);
+                    cells.push(effect.map_or_else(none, |effect| interval(&effect.ratio, added)));
                 }
             }
-            row
+            cells
         };
-        Table { title, heads, rows: self.lines.iter().map(row).collect() }
+        Table { title, heads, rows: self.comparison.arms.iter().map(cells).collect() }
     }
 
     /// The columns that the OpenTelemetry testbed prints.
@@ -307,8 +266,8 @@ impl ExperimentReport {
         let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1_u32 << 20));
         let row = |line: &TestbedLine| {
             let it = &line.figures;
-            let loss = self.lines.iter().find(|other| other.arm == line.arm);
-            let loss = loss.and_then(|line| line.figures.get(&Metric::Loss)).map(|it| it.median.value);
+            let row = self.comparison.arms.iter().find(|row| row.arm.name == line.arm);
+            let loss = row.and_then(|row| figure(row, Metric::Loss)).map(|it| it.value.value);
             let result = match loss {
                 Some(loss) if loss > 0.0 => format!("FAIL: lost {}", text::percent(loss)),
                 _ if it.late > LATE => format!("LATE by {}", text::float(it.late * 1e9)),
@@ -339,9 +298,9 @@ impl ExperimentReport {
         if let Some(linear) = &self.linear {
             remarks.push(straight(linear));
         }
-        let compared = self.lines.iter().filter_map(|line| {
+        let compared = self.comparison.arms.iter().filter_map(|row| {
             let main = [Metric::CpuPerRequest, Metric::CollectorCpuPerSpan];
-            main.iter().find_map(|metric| line.figures.get(metric))?.detectable
+            main.into_iter().find_map(|metric| figure(row, metric))?.effect?.detectable
         });
         if let Some(most) = compared.max_by(f64::total_cmp) {
             remarks.push(format!(
@@ -405,6 +364,11 @@ impl ExperimentReport {
     }
 }
 
+/// A figure of an arm.
+pub(super) fn figure(row: &ArmRow, metric: Metric) -> Option<&Figure> {
+    row.figures.iter().find(|figure| figure.metric == metric)
+}
+
 /// What the straight line says, in words.
 fn straight(linear: &Linear) -> String {
     let time = |seconds: f64| text::float(seconds * 1e9);
@@ -459,8 +423,45 @@ fn testbed(measured: &Measured, drawn: &[Drawn]) -> Vec<TestbedLine> {
 pub(super) mod tests {
     use spangate_scenario::experiment;
 
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::bench::experiment::{figures::Point, lines::tests::measured};
+    use crate::{
+        bench::experiment::figures::Point,
+        overhead::{Arm, Unit, testing},
+    };
+
+    /// Arms that take so much over the first one, in rounds that drift.
+    pub(crate) fn measured(arms: &[(&str, f64)], rounds: u32) -> Measured {
+        let unit = |(arm, factor): &(&str, f64), round: u32| {
+            let drift = 1.0 + f64::from(round) / 10.0;
+            let cpu = 0.002 * factor * drift * (1.0 + f64::from(round * 7 % 5) / 1000.0 * (factor - 0.9));
+            Unit {
+                arm: (*arm).to_owned(),
+                round,
+                began_ms: 0,
+                n: 1000,
+                figures: BTreeMap::from([
+                    (Metric::CpuPerRequest, cpu),
+                    (Metric::Rss, 3e8 * factor),
+                    (Metric::ResponseP50, 0.003 * factor),
+                    (Metric::ResponseP90, 0.006 * factor),
+                    (Metric::ResponseP99, 0.012 * factor * drift),
+                    (Metric::SpansPerRequest, 9.0 * (factor - 1.0)),
+                ]),
+                excluded: None,
+            }
+        };
+        Measured {
+            key: testing::key(),
+            reference: arms[0].0.to_owned(),
+            arms: arms
+                .iter()
+                .map(|(name, _)| Arm { name: (*name).to_owned(), description: format!("arm {name}") })
+                .collect(),
+            units: (1..=rounds).flat_map(|round| arms.iter().map(move |arm| unit(arm, round))).collect(),
+        }
+    }
 
     pub(crate) fn report(rounds: u32) -> ExperimentReport {
         let text = "

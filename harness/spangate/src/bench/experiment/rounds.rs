@@ -22,7 +22,7 @@ use crate::{
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
-    overhead::{Arm, Key, Measured, Metric, Unit},
+    overhead::{Arm, Key, Measured, Metric, Unit, found::MEASURED},
     report::Component,
     run::directory::{DirectoryError, RunDirectory},
 };
@@ -76,9 +76,7 @@ pub struct Found {
 }
 
 /// The experiment, with every default in its place.
-const EXPERIMENT: &str = "experiment.yaml";
-/// What was measured.
-pub const MEASURED: &str = "measured.json";
+pub const EXPERIMENT: &str = "experiment.yaml";
 /// Where units have their files while they are measured.
 const UNITS: &str = "units";
 /// How far the wall clock may go from the time that was measured: more of it, and the machine slept or its clock was set.

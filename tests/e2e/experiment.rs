@@ -1,0 +1,132 @@
+//! Experiments on real processes: each arm is what it says, and what it costs is seen.
+
+#![expect(clippy::print_stdout, reason = "what cargo shows of a test that fails")]
+
+use std::path::PathBuf;
+
+use spangate::{
+    bench::experiment::{self, ExperimentOptions, ExperimentReport, Task, api_server, collector},
+    event::Events,
+    overhead::Metric,
+    run::{self, directory::RunDirectory},
+};
+use spangate_scenario::{Experiment, experiment::parse};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{alone, root};
+
+/// Every request is traced, or none is; the backend of the last arm refuses.
+const ARMS: &str = "
+apiVersion: spangate/v1alpha1
+kind: Experiment
+metadata: {name: arms}
+spec:
+  reference: \"off\"
+  rounds: 1
+  retries: 3
+  warmUp: 2s
+  quiet: {below: 50%, within: 4s, idle: 1s}
+  load:
+    arrivals: {rate: 50/s, for: 6s}
+    mix: [{as: unprivileged, traceparent: none, get: {resource: configmaps}}]
+  arms:
+    - {name: \"off\", tracing: {enabled: false}}
+    - {name: none, tracing: {samplingRatePerMillion: 0}}
+    - {name: all, tracing: {samplingRatePerMillion: 1000000}}
+    - {name: refused, tracing: {samplingRatePerMillion: 1000000}, sink: {refuse: {status: UNAVAILABLE}}}
+";
+
+/// A Collector that sends on what it gets, and one that drops it.
+const COLLECTORS: &str = "
+apiVersion: spangate/v1alpha1
+kind: Experiment
+metadata: {name: collectors}
+spec:
+  reference: nop
+  rounds: 1
+  retries: 3
+  warmUp: 1s
+  quiet: {idle: 500ms}
+  load: {traces: {rate: 100/s, for: 3s, classes: [{name: all, share: 100%, templates: [get]}]}}
+  arms:
+    - name: nop
+      collector:
+        config: |
+          receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}}
+          exporters: {nop: }
+          service: {pipelines: {traces: {receivers: [otlp], exporters: [nop]}}}
+    - name: batch
+      batch: 100
+      collector:
+        config: |
+          receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}}
+          processors: {batch: {timeout: 200ms}}
+          exporters: {otlp_grpc: {endpoint: \"x:4317\"}}
+          service: {pipelines: {traces: {receivers: [otlp], processors: [batch], exporters: [otlp_grpc]}}}
+";
+
+fn options() -> ExperimentOptions {
+    ExperimentOptions {
+        out: root().join(RunDirectory::ROOT),
+        resume: None,
+        base: PathBuf::new(),
+        repeat: "cargo test experiment".to_owned(),
+    }
+}
+
+fn figure(report: &ExperimentReport, arm: &str, metric: Metric) -> Option<f64> {
+    let mut units = report.measured.units.iter().filter(|unit| unit.arm == arm && unit.excluded.is_none());
+    units.next()?.figures.get(&metric).copied()
+}
+
+fn shown(report: &ExperimentReport) {
+    println!("{}{}", report.text(), report.directory);
+}
+
+/// Scenario: four arms, once each.
+/// Guarantees: spans come of the arm that traces everything and takes them, and of no other; each has its figures.
+#[test]
+fn each_arm_is_what_it_says() {
+    let experiment: Experiment = parse("arms", ARMS).unwrap();
+    let (events, _told) = Events::channel();
+    let measure = async |task: Task<'_>| {
+        let each = async |plan, options: &_| {
+            let (events, _told) = Events::channel();
+            Box::pin(run::run(plan, options, events, CancellationToken::new())).await
+        };
+        api_server::measure(task, each).await
+    };
+    let (options, cancel) = (options(), CancellationToken::new());
+    let (report, directory) =
+        alone(Box::pin(experiment::run(Some(experiment), &options, &cancel, measure, &events))).unwrap();
+    shown(&report);
+    let spans = |arm| figure(&report, arm, Metric::SpansPerRequest).expect("the arm was measured");
+    assert!(spans("all") > 5.0, "{}", spans("all"));
+    assert!([spans("off"), spans("none"), spans("refused")].iter().all(|spans| *spans < 0.5));
+    for arm in ["off", "none", "all", "refused"] {
+        let cpu = figure(&report, arm, Metric::CpuPerRequest).unwrap();
+        assert!((1e-5..0.1).contains(&cpu), "{arm}: {cpu}");
+    }
+    let page = std::fs::read_to_string(directory.file(experiment::report::PAGE)).unwrap();
+    assert!(page.contains("<svg class=\"plot\""), "{page}");
+}
+
+/// Scenario: a Collector that sends on, and one that does not, each sent 300 traces of nine spans.
+/// Guarantees: all spans come through the first, none is lost, and it costs more than the other.
+#[test]
+fn collectors_are_compared() {
+    let experiment: Experiment = parse("collectors", COLLECTORS).unwrap();
+    let (events, _told) = Events::channel();
+    let (options, cancel) = (options(), CancellationToken::new());
+    let measure = async |task: Task<'_>| collector::measure(task, &events, &cancel).await;
+    let (report, _) =
+        alone(Box::pin(experiment::run(Some(experiment), &options, &cancel, measure, &events))).unwrap();
+    shown(&report);
+    let of = |arm, metric| figure(&report, arm, metric);
+    assert_eq!((of("batch", Metric::Loss), of("nop", Metric::Loss)), (Some(0.0), None));
+    assert!(of("batch", Metric::LagP50).is_some_and(|lag| lag > 0.0), "{report:#?}");
+    let cpu = [of("nop", Metric::CollectorCpuPerSpan), of("batch", Metric::CollectorCpuPerSpan)];
+    assert!(cpu[1] > cpu[0] && cpu[0] > Some(0.0), "{cpu:?}");
+    let testbed = &report.testbed[1].figures;
+    assert!(testbed.sent >= 2_400 && testbed.received == testbed.sent, "{testbed:?}");
+}
