@@ -37,6 +37,10 @@ e2e *ARGS:
 prove-sampling TRACES="10000":
     SPANGATE_PROVE_TRACES={{TRACES}} cargo test --release -p spangate-tests --test e2e -- --nocapture prove_sampling
 
+# The gate on overhead, on real API servers: equal ones, and ones that burn 10 % of CPU on purpose. An hour on a quiet machine.
+prove-gate EQUAL="10" BURNT="5" MINUTES="120":
+    SPANGATE_PROVE_GATE={{EQUAL}},{{BURNT}} SPANGATE_PROVE_MINUTES={{MINUTES}} cargo test --release -p spangate-tests --test e2e -- --nocapture the_gate_keeps_its_promises
+
 # Run a scenario by its name.
 scenario NAME *ARGS:
     cargo run --release -- run scenarios/{{NAME}}.yaml "${@:2}"

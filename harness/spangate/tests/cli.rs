@@ -17,6 +17,9 @@ use std::{
 use serde_json::{Value, json};
 use spangate_load::Summary;
 
+#[path = "cli/ci.rs"]
+mod ci;
+
 /// Tests that start a control plane go one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -141,6 +144,7 @@ fn generated_files_are_fresh() {
         ("scenario", "schemas/scenario.schema.json"),
         ("experiment", "schemas/experiment.schema.json"),
         ("gate-rules", "schemas/gate-rules.schema.json"),
+        ("overhead-rules", "schemas/overhead-rules.schema.json"),
         ("report", "schemas/report.schema.json"),
         ("reference", "docs/scenario-reference.md"),
     ] {

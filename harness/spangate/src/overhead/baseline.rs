@@ -169,17 +169,21 @@ impl Baseline {
         row
     }
 
-    /// The rules unless there are others: what travels may hardly move. Times are told and not judged, since from one start
-    /// to the next they differ by more than anybody wants to know.
+    /// The rules unless there are others: what travels, as far as it was saved, may hardly move. Times are told and not judged,
+    /// since from one start to the next they differ by more than anybody wants to know.
     #[expect(clippy::missing_panics_doc, reason = "the changes are written here")]
-    pub fn default_rules() -> OverheadRules {
+    pub fn default_rules(&self) -> OverheadRules {
         let rule = |(metric, change): (Metric, &str)| OverheadRule {
             metric,
             arm: OverheadRules::EVERY_ARM.to_owned(),
             change: change.parse::<Change>().expect("it is a change"),
         };
         let rules = [(Metric::SpansPerRequest, "-5%..+5%"), (Metric::BytesPerRequest, "< +10%")];
-        OverheadRules { rules: rules.map(rule).into(), ..OverheadRules::default_rules() }
+        let saved = |(metric, _): &(Metric, &str)| {
+            self.measured.units.iter().any(|unit| unit.figures.contains_key(metric))
+        };
+        let rules = rules.into_iter().filter(saved).map(rule).collect();
+        OverheadRules { rules, ..OverheadRules::default_rules() }
     }
 }
 
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_span_more_is_red_and_the_same_is_green() {
-        let rules = Baseline::default_rules();
+        let rules = saved().default_rules();
         assert!(statuses(&spans(9.0, 1e-3), &rules).iter().all(|(_, status)| *status == Status::Pass));
         let more = statuses(&spans(10.0, 1e-3), &rules);
         assert_eq!(more.len(), 4);
@@ -244,24 +248,24 @@ mod tests {
     fn times_do_not_travel() {
         let rules = OverheadRules {
             rules: vec![OverheadRules::default_rules().rules[0].clone()],
-            ..Baseline::default_rules()
+            ..saved().default_rules()
         };
         let mut new = spans(9.0, 1.5e-3);
         assert!(statuses(&new, &rules).iter().all(|(_, status)| *status == Status::Fail));
         new.key.cpu = "another".to_owned();
         assert!(statuses(&new, &rules).iter().all(|(_, status)| *status == Status::Inconclusive));
-        assert!(statuses(&new, &Baseline::default_rules()).iter().all(|(_, status)| *status == Status::Pass));
+        assert!(statuses(&new, &saved().default_rules()).iter().all(|(_, status)| *status == Status::Pass));
     }
 
     #[test]
     fn another_experiment_is_no_measure() {
         let mut new = spans(9.0, 1e-3);
         new.key.experiment = "other".to_owned();
-        assert!(saved().look(&new, &Baseline::default_rules()).is_err());
+        assert!(saved().look(&new, &saved().default_rules()).is_err());
         let mut new = spans(9.0, 1e-3);
         new.arms.iter_mut().for_each(|arm| arm.name.push('2'));
         new.units.iter_mut().for_each(|unit| unit.arm.push('2'));
-        assert!(saved().look(&new, &Baseline::default_rules()).is_err());
+        assert!(saved().look(&new, &saved().default_rules()).is_err());
     }
 
     #[test]

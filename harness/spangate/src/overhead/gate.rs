@@ -86,7 +86,8 @@ impl Look {
 
 impl OverheadReport {
     pub(crate) fn new(look: Look, rules: OverheadRules, started: String, repeat: String) -> Self {
-        let arms = look.comparison.arms.len().saturating_sub(1);
+        let reference = &look.comparison.reference;
+        let arms = look.comparison.arms.iter().filter(|row| row.arm.name != *reference).count();
         Self {
             api_version: Report::API_VERSION.to_owned(),
             kind: "OverheadReport".to_owned(),

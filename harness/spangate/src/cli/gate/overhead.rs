@@ -163,7 +163,7 @@ pub(super) fn against_baseline(args: &BaselineArgs, session: &Session) -> Result
     };
     args.shown.check(session)?;
     let baseline = Baseline::read(file)?;
-    let rules = read_rules(args.rules.as_deref(), Baseline::default_rules)?;
+    let rules = read_rules(args.rules.as_deref(), || baseline.default_rules())?;
     let measured = found::measured(directory)?;
     let look = baseline.look(&measured, &rules)?;
     let repeat = format!("spangate gate --baseline {} {}", word(file), word(directory));
