@@ -117,7 +117,7 @@ fn a_great_burn_is_red() {
     let mut rules = rules();
     // Five rounds have an interval of this confidence, and a burn of half as much needs no more.
     rules.confidence = Ratio::new(0.8).unwrap();
-    let report = gate(rules, 6, 50, 1);
+    let report = gate(rules, 5, 50, 1);
     println!("{}", report.markdown());
     assert_eq!(report.status, Status::Fail, "{:#?}", report.verdicts);
 }

@@ -82,7 +82,7 @@ pub(super) struct SamplingArgs {
 pub(super) async fn run(args: GateArgs, session: &Session) -> Result<Exit, CommandError> {
     match args.command {
         Some(GateCommand::Sampling(args)) => sampling(args, session).await,
-        Some(GateCommand::Overhead(args)) => overhead::run(args, session).await,
+        Some(GateCommand::Overhead(args)) => overhead::run(&args, session).await,
         Some(GateCommand::SelfTest(args)) => overhead::self_test(&args, session),
         None => overhead::against_baseline(&args.baseline, session),
     }

@@ -6,6 +6,7 @@
 //! of sampling; what was measured of one is [plain data](figures).
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -16,12 +17,11 @@ use tokio_util::sync::CancellationToken;
 use self::{figures::both, side::Side};
 use super::{
     Arm, Key, Measured, OverheadReport, OverheadRules, Unit,
-    found::MEASURED,
     gate::{Look, look},
     simulate::Noise,
 };
 use crate::{
-    bench::report::Machine,
+    bench::{experiment::rounds::MEASURED, report::Machine},
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
@@ -152,7 +152,7 @@ impl Pair {
             key: Key {
                 experiment: base.scenario.metadata.name.clone(),
                 hash: base.view().load.fingerprint,
-                versions: std::collections::BTreeMap::new(),
+                versions: BTreeMap::new(),
                 cpu,
                 cores: cpus,
                 kernel,
@@ -267,7 +267,7 @@ impl Rounds<'_> {
                 round,
                 began_ms: u64::try_from(began.as_millisecond()).unwrap_or_default(),
                 n: 0,
-                figures: std::collections::BTreeMap::new(),
+                figures: BTreeMap::new(),
                 excluded: None,
             };
             match &figures {

@@ -256,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_of_the_documentation_are_valid() {
+        let page = include_str!("../../../../docs/gate-overhead.md");
+        let text = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let rules = parse("gate-overhead.md", text).unwrap_or_else(|error| panic!("{error:?}"));
+        assert_eq!(rules.rules[..3], OverheadRules::default_rules().rules);
+        assert_eq!((rules.rules.len(), rules.acknowledge.len()), (4, 1));
+    }
+
+    #[test]
     fn every_mistake_has_its_place() {
         let text = "\
 apiVersion: spangate/v1alpha1

@@ -37,7 +37,7 @@ pub fn rank_sum(first: &[f64], second: &[f64]) -> f64 {
     let (mut above, mut equal) = (0.0, 0.0);
     for one in first {
         above += second.iter().filter(|other| *other > one).count() as f64;
-        equal += second.iter().filter(|other| other.total_cmp(&one).is_eq()).count() as f64;
+        equal += second.iter().filter(|other| other.total_cmp(one).is_eq()).count() as f64;
     }
     let mut all: Vec<f64> = first.iter().chain(second).copied().collect();
     all.sort_unstable_by(f64::total_cmp);

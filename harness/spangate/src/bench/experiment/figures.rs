@@ -134,14 +134,26 @@ pub fn of_api_server(spec: &ExperimentSpec, evidence: &Evidence) -> Result<Found
         evidence.scenario.spec.load.length().map_or(std::time::Duration::ZERO, |length| length.get());
     let (from, to) = (facts.load_start + spec.warm_up.get(), facts.load_start + length);
     let generator = &facts.generator;
-    if let Some(why) = &generator.bottleneck {
-        return Err(format!("the load was late: {why}"));
-    }
     if generator.start_lag_p99_us > MOST_LATE_US {
         let late = text::nanos(generator.start_lag_p99_us * 1000);
         return Err(format!("the load was late: one request in a hundred by {late} or more"));
     }
-    let usage = &evidence.usage;
+    let (times, figures) = between(evidence, from, to)?;
+    let line = line(&evidence.usage, Measurements::API_SERVER, facts.load_start);
+    let series = Series { curve: curve(&times), line, testbed: None };
+    Ok(Found { n: times.len() as u64, figures, series })
+}
+
+/// Response times of a part of the time in seconds, sorted, and the figures of it, or why they do not count.
+pub(crate) fn between(
+    evidence: &Evidence,
+    from: UnixNanos,
+    to: UnixNanos,
+) -> Result<(Vec<f64>, BTreeMap<Metric, f64>), String> {
+    let (facts, usage) = (&evidence.facts, &evidence.usage);
+    if let Some(why) = &facts.generator.bottleneck {
+        return Err(format!("the load was late: {why}"));
+    }
     if let Some(stolen) = usage.stolen_between(from, to).filter(|stolen| *stolen > MOST_STOLEN) {
         return Err(format!("the machine below took {} of the time for others", text::percent(stolen)));
     }
@@ -179,8 +191,7 @@ pub fn of_api_server(spec: &ExperimentSpec, evidence: &Evidence) -> Result<Found
     }
     figures.extend(traffic(evidence, from, to));
     figures.extend(collector(evidence, from, to));
-    let series = Series { curve: curve(&times), line: line(usage, server, facts.load_start), testbed: None };
-    Ok(Found { n, figures, series })
+    Ok((times, figures))
 }
 
 /// Spans and bytes of a request, by the spans that have surely come: those of the last flush delay are left out.

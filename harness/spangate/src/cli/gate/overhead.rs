@@ -29,7 +29,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct OverheadArgs {
-    /// The old configuration: a scenario, a `TracingConfiguration`, or the configuration of a Collector.
+    /// The old configuration: a scenario, an arm of an experiment (FILE:ARM), a `TracingConfiguration`, or the configuration
+    /// of a Collector.
     #[arg(long, value_name = "FILE")]
     base: PathBuf,
     /// The new one.
@@ -137,7 +138,7 @@ struct SelfTest {
     burnt_holds: bool,
 }
 
-pub(super) async fn run(args: OverheadArgs, session: &Session) -> Result<Exit, CommandError> {
+pub(super) async fn run(args: &OverheadArgs, session: &Session) -> Result<Exit, CommandError> {
     args.shown.check(session)?;
     let pair = args.pair()?;
     pair.check()?;

@@ -2,17 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use spangate_load::Outcome;
-use spangate_trace::{UnixNanos, stats};
+use crate::{bench::experiment::figures::between, evidence::Evidence, overhead::Metric, text};
 
-use crate::{evidence::Evidence, measure::Measurements, overhead::Metric, text};
-
-/// The part of the requests that may fail: those who write to one object at once are told so.
-const MOST_FAILED: f64 = 0.01;
 /// The part of the requests of one side that the other one has to have answered in the same time.
 const LEAST_ALIKE: f64 = 0.95;
-/// The part of the time that the machine below may take.
-const MOST_STOLEN: f64 = 0.02;
 /// The least time that has to be common to both.
 const LEAST: Duration = Duration::from_secs(3);
 
@@ -32,7 +25,8 @@ pub(super) fn both(
         let apart = text::duration(starts[0].max(starts[1]).since(starts[0].min(starts[1])));
         return Err(format!("one load began {apart} after the other"));
     }
-    let [base, head] = sides.map(|side| one(side, from, to));
+    let [base, head] =
+        sides.map(|side| between(side, from, to).map(|(times, figures)| (times.len() as u64, figures)));
     let (base, head) =
         (base.map_err(|why| format!("base: {why}"))?, head.map_err(|why| format!("head: {why}"))?);
     let (fewer, more) = (base.0.min(head.0), base.0.max(head.0));
@@ -42,58 +36,13 @@ pub(super) fn both(
     Ok([base, head])
 }
 
-fn one(side: &Evidence, from: UnixNanos, to: UnixNanos) -> Result<Figures, String> {
-    let usage = &side.usage;
-    if let Some(stolen) = usage.stolen_between(from, to).filter(|stolen| *stolen > MOST_STOLEN) {
-        return Err(format!("the machine below took {} of the time for others", text::percent(stolen)));
-    }
-    let within = |at: UnixNanos| (from..to).contains(&at);
-    let (mut times, mut failed) = (Vec::new(), 0_u64);
-    for request in side.requests.iter().filter(|request| within(request.ended)) {
-        match request.outcome {
-            Outcome::Status(status) if status < 400 => {
-                times.push(request.ended.since(request.intended).as_secs_f64());
-            }
-            _ => failed += 1,
-        }
-    }
-    let n = times.len() as u64;
-    if n == 0 || failed as f64 > MOST_FAILED * n as f64 {
-        return Err(format!("{failed} requests failed, and {n} did not"));
-    }
-    let used = |process: &str| {
-        let nanos = usage.cpu_at(process, to)?.saturating_sub(usage.cpu_at(process, from)?);
-        Some(nanos as f64 / 1e9)
-    };
-    let server = Measurements::API_SERVER;
-    let cpu = used(server).ok_or("what the API server used was not read")?;
-    let mut figures = BTreeMap::from([(Metric::CpuPerRequest, cpu / n as f64)]);
-    figures.extend(usage.peak_rss(server).map(|bytes| (Metric::Rss, bytes as f64)));
-    times.sort_unstable_by(f64::total_cmp);
-    for (metric, share) in
-        [(Metric::ResponseP50, 0.5), (Metric::ResponseP90, 0.9), (Metric::ResponseP99, 0.99)]
-    {
-        figures.extend(stats::quantile(&times, share).map(|time| (metric, *time)));
-    }
-    // Of all that was sent, so that no span is left out that was under way at an end.
-    let requests = side.requests.len().max(1) as f64;
-    figures.insert(Metric::SpansPerRequest, side.capture.rows().len() as f64 / requests);
-    if let Some(passed) = &side.passed {
-        let spans: u64 =
-            passed.passages.iter().filter(|it| within(it.sent)).map(|passage| passage.spans).sum();
-        let cpu = used(Measurements::COLLECTOR).filter(|_| spans > 0);
-        figures.extend(cpu.map(|cpu| (Metric::CollectorCpuPerSpan, cpu / spans as f64)));
-        let rss = usage.peak_rss(Measurements::COLLECTOR);
-        figures.extend(rss.map(|bytes| (Metric::CollectorRss, bytes as f64)));
-    }
-    Ok((n, figures))
-}
-
 #[cfg(test)]
 mod tests {
+    use spangate_load::Outcome;
+
     use super::*;
     use crate::{
-        measure::{HostTimes, Sample, Usage},
+        measure::{HostTimes, Measurements, Sample, Usage},
         testing::Run,
     };
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use spangate_scenario::{Diagnostics, Loaded, gate, model::Provider};
+use spangate_scenario::{Diagnostics, Loaded, experiment, gate, model::Provider};
 
 use crate::{error::CommandError, plan::Plan};
 
@@ -75,9 +75,14 @@ impl BuiltIn {
 // === impl Side ===
 
 impl Side {
-    /// Reads a configuration: a scenario, a `TracingConfiguration`, or the configuration of a Collector. All but a scenario
-    /// are put into one with the built-in load; the Collector is given the spans of every request.
+    /// Reads a configuration: a scenario, an arm of an experiment (`FILE:ARM`), a `TracingConfiguration`, or the
+    /// configuration of a Collector. The last two are put into a scenario with the built-in load; the Collector is given the
+    /// spans of every request.
     pub fn read(path: &Path, built_in: &BuiltIn) -> Result<Self, CommandError> {
+        let named = path.to_str().and_then(|text| text.rsplit_once(':'));
+        if let Some((file, arm)) = named.filter(|(file, _)| !path.exists() && Path::new(file).exists()) {
+            return Self::of_arm(file, arm);
+        }
         let text = fs::read_to_string(path)
             .map_err(|error| CommandError::usage(format!("cannot read {}", path.display())).because(error))?;
         let file = path.display().to_string();
@@ -107,6 +112,24 @@ impl Side {
         };
         let scenario = spangate_scenario::parse(&file, &text).map_err(|wrong| invalid(&file, &wrong))?;
         Ok(Self { file, loaded: Loaded { scenario, text, path: path.to_owned() }, what })
+    }
+
+    /// An arm of an experiment.
+    fn of_arm(file: &str, arm: &str) -> Result<Self, CommandError> {
+        let text = fs::read_to_string(file)
+            .map_err(|error| CommandError::usage(format!("cannot read {file}")).because(error))?;
+        let experiment = experiment::parse(file, &text).map_err(|wrong| invalid(file, &wrong))?;
+        let arms = &experiment.spec.arms;
+        let Some(found) = arms.iter().find(|it| it.name == arm) else {
+            let names: Vec<&str> = arms.iter().map(|it| it.name.as_str()).collect();
+            return Err(CommandError::usage(format!("{file} has no arm `{arm}`"))
+                .help(format!("it has {}", names.join(", "))));
+        };
+        let mut scenario = experiment.scenario(found, 0);
+        scenario.metadata.name.clone_from(&experiment.metadata.name);
+        let what = found.description.clone().unwrap_or_else(|| "an arm of an experiment".to_owned());
+        let text = scenario.to_yaml();
+        Ok(Self { file: format!("{file}:{arm}"), loaded: Loaded { scenario, text, path: file.into() }, what })
     }
 
     /// The same with another API server.
@@ -183,6 +206,16 @@ mod tests {
 
         let scenario = format!("{}\n", crate::testing::scenario().to_yaml());
         assert!(side(&scenario).is_ok());
+    }
+
+    #[test]
+    fn an_arm_of_an_experiment_is_named_after_its_file() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/overhead.yaml");
+        let arm = |name: &str| Side::read(Path::new(&format!("{}:{name}", file.display())), &BUILT_IN);
+        let (none, all) = (arm("off").unwrap(), arm("100-percent").unwrap());
+        assert_eq!(none.loaded.scenario.spec.load, all.loaded.scenario.spec.load);
+        assert_ne!(none.loaded.scenario.spec.cluster, all.loaded.scenario.spec.cluster);
+        assert!(arm("200-percent").unwrap_err().to_string().ends_with("has no arm `200-percent`"));
     }
 
     #[test]
