@@ -7,14 +7,12 @@ use spangate_trace::UnixNanos;
 
 use super::{Arm, Key, Measured, Metric, Unit};
 use crate::{
-    bench::{experiment::rounds::MEASURED, report::Machine},
-    error::CommandError,
-    evidence::Evidence,
-    plan::LoadView,
-    report::Report,
-    run::directory::RunDirectory,
-    saved,
+    bench::report::Machine, error::CommandError, evidence::Evidence, plan::LoadView, report::Report,
+    run::directory::RunDirectory, saved,
 };
+
+/// The file with what was measured.
+pub const MEASURED: &str = "measured.json";
 
 /// Windows that a run is cut into.
 const WINDOWS: u32 = 10;

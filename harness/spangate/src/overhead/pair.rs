@@ -17,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 use self::{figures::both, side::Side};
 use super::{
     Arm, Key, Measured, OverheadReport, OverheadRules, Unit,
+    found::MEASURED,
     gate::{Look, look},
     simulate::Noise,
 };
 use crate::{
-    bench::{experiment::rounds::MEASURED, report::Machine},
+    bench::report::Machine,
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
