@@ -31,7 +31,9 @@ pub fn markdown(report: &GateReport) -> String {
 /// The table of all rules, and an empty line.
 pub(crate) fn rules(out: &mut String, verdicts: &[Verdict]) {
     out.push_str("| | rule | observed | expected |\n|---|---|---|---|\n");
-    verdicts.iter().for_each(|verdict| rule(out, verdict));
+    for verdict in verdicts {
+        rule(out, verdict);
+    }
     out.push('\n');
 }
 

@@ -105,7 +105,7 @@ fn validate(rules: &OverheadRules) -> Vec<Finding> {
     let root = Path::root();
     let mut findings = Vec::new();
     let confidence = rules.confidence.get();
-    if confidence < OverheadRules::LEAST_CONFIDENCE || confidence >= 1.0 {
+    if !(OverheadRules::LEAST_CONFIDENCE..1.0).contains(&confidence) {
         findings.push(Finding::new(root.key("confidence"), "must be at least 80%, less than 100%", None));
     }
     if rules.rules.is_empty() {

@@ -29,7 +29,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct OverheadArgs {
-    /// The old configuration: a scenario, an arm of an experiment (FILE:ARM), a `TracingConfiguration`, or the configuration
+    /// The old configuration: a scenario, an arm of an experiment (`FILE:ARM`), a `TracingConfiguration`, or the configuration
     /// of a Collector.
     #[arg(long, value_name = "FILE")]
     base: PathBuf,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use spangate_scenario::{Diagnostics, Loaded, experiment, gate, model::Provider};
+use spangate_scenario::{Diagnostics, Loaded, experiment, gate, model::Provider, units};
 
 use crate::{error::CommandError, plan::Plan};
 
@@ -144,7 +144,7 @@ impl Side {
 
     /// For how long its load is sent.
     pub fn length(&self) -> Duration {
-        self.loaded.scenario.spec.load.length().map_or(Duration::ZERO, |length| length.get())
+        self.loaded.scenario.spec.load.length().map_or(Duration::ZERO, units::Duration::get)
     }
 
     /// What it is, in a few words.
@@ -196,7 +196,7 @@ mod tests {
         let tracing = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\n";
         let rate = side(&format!("{tracing}samplingRatePerMillion: 10000\n")).unwrap();
         let spec = &rate.loaded.scenario.spec;
-        assert_eq!(spec.cluster.tracing.sampling_rate_per_million.map(|it| it.get()), Some(10_000));
+        assert_eq!(spec.cluster.tracing.sampling_rate_per_million.map(units::PerMillion::get), Some(10_000));
         assert!(rate.describe().contains("10000 of a million") && spec.collector.is_none());
         assert_eq!(rate.length(), Duration::from_secs(20));
 
