@@ -154,7 +154,8 @@ async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, Comman
         api_server::measure(task, each).await
     };
     let options = more.options(base, format!("spangate bench overhead {}", more.repeat(&args.file)));
-    let outcome = experiment::run(experiment, &options, &session.cancel, measure, &events).await;
+    let bench = experiment::run(experiment, &options, &session.cancel, measure, &events);
+    let outcome = Box::pin(bench).await;
     drop::<Events>(events);
     let _ = shown.await;
     more.told(outcome?, session)
@@ -168,7 +169,8 @@ async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, Comm
     let (events, shown) = terminal::show(session.global.quiet);
     let measure = async |task: Task<'_>| experiment::collector::measure(task, &events, &session.cancel).await;
     let options = more.options(base, format!("spangate bench collector {}", more.repeat(&args.file)));
-    let outcome = experiment::run(experiment, &options, &session.cancel, measure, &events).await;
+    let bench = experiment::run(experiment, &options, &session.cancel, measure, &events);
+    let outcome = Box::pin(bench).await;
     drop::<Events>(events);
     let _ = shown.await;
     more.told(outcome?, session)

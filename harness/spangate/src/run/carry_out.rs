@@ -142,7 +142,10 @@ impl Run<'_> {
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
-        if plan.quiet.is_none() {
+        if plan.quiet.is_some() {
+            // What is used is read once more after the end of the schedule, so that all of it is known.
+            sleep_until(&self.clock, load_start + plan.schedule.duration + LEAD).await;
+        } else {
             Settle::new(&requests, &plan.scenario.spec)
                 .wait(&environment.receiver().store(), events, self.cancel)
                 .await;

@@ -45,6 +45,10 @@ pub(super) async fn wait(quiet: &Quiet, pid: u32, clock: &Clock, events: &Events
         }
         sleep(LOOK_EVERY).await;
     };
+    if !is_quiet {
+        let (waited, share) = (text::duration(start.elapsed()), text::percent(share));
+        events.send(Event::Note(format!("kube-apiserver was not quiet after {waited}: {share} of a CPU")));
+    }
     let (seconds, from) = (start.elapsed().as_secs_f64(), clock.now());
     sleep(quiet.idle.get()).await;
     Rest { quiet: is_quiet, seconds, share, from, to: clock.now() }

@@ -130,9 +130,15 @@ pub(super) fn own_cpu(
 /// The figures of a unit with an API server, or why it does not count.
 pub fn of_api_server(spec: &ExperimentSpec, evidence: &Evidence) -> Result<Found, String> {
     let facts = &evidence.facts;
-    let length =
-        evidence.scenario.spec.load.length().map_or(std::time::Duration::ZERO, |length| length.get());
-    let (from, to) = (facts.load_start + spec.warm_up.get(), facts.load_start + length);
+    let length = evidence
+        .scenario
+        .spec
+        .load
+        .length()
+        .map_or(std::time::Duration::ZERO, spangate_scenario::units::Duration::get);
+    let (from, end) = (facts.load_start + spec.warm_up.get(), facts.load_start + length);
+    // A load is over with its last answer, which may be there before the last interval between arrivals is.
+    let to = evidence.usage.last().map_or(end, |last| last.min(end));
     let generator = &facts.generator;
     if generator.start_lag_p99_us > MOST_LATE_US {
         let late = text::nanos(generator.start_lag_p99_us * 1000);
@@ -317,6 +323,8 @@ mod tests {
             }
         });
         assert_eq!(stolen, "the machine below took 5.00% of the time for others");
+        let short = broken(&|evidence| evidence.usage.0.truncate(10));
+        assert!(short.contains("only 0 of 0"), "{short}");
         let unread = broken(&|evidence| evidence.usage.0.iter_mut().for_each(|it| it.processes.clear()));
         assert!(unread.contains("was not read"), "{unread}");
     }

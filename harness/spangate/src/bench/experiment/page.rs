@@ -102,8 +102,11 @@ fn table(table: &Table) -> String {
     }
     out.push_str("</tr></thead><tbody>\n");
     for row in &table.rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
-        let _ = writeln!(out, "<tr>{cells}</tr>");
+        out.push_str("<tr>");
+        for cell in row {
+            let _ = write!(out, "<td>{}</td>", escape(cell));
+        }
+        out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
     out
@@ -137,11 +140,14 @@ fn effects(report: &ExperimentReport, metric: Metric) -> Option<String> {
     plot.svg(metric.label())
 }
 
+/// The number of a series, its arm, and its points.
+type Lined<'r, K> = (usize, &'r str, Vec<(K, f64)>);
+
 /// The series of each arm: the median of its units at each place.
 fn pooled<K: Ord + Copy>(
     report: &ExperimentReport,
     points: impl Fn(&super::figures::Series) -> Vec<(K, f64)>,
-) -> Vec<(usize, &str, Vec<(K, f64)>)> {
+) -> Vec<Lined<'_, K>> {
     let of = |arm: &str| {
         let mut all: BTreeMap<K, Vec<f64>> = BTreeMap::new();
         for drawn in report.drawn.iter().filter(|drawn| drawn.arm == arm) {

@@ -125,6 +125,8 @@ const COLLECTOR: [(Metric, bool); 5] = [
     (Metric::LagP99, false),
 ];
 
+/// The confidence of the line's intervals.
+const CONFIDENCE: f64 = 0.95;
 /// How late exports may be, in seconds, before a Collector counts as too slow for its rate.
 const LATE: f64 = 1.0;
 
@@ -380,7 +382,11 @@ fn straight(linear: &Linear) -> String {
         linear.to
     );
     for it in &linear.between {
-        let verdict = if it.differs.contains(0.0) { "on the line" } else { "NOT on the line" };
+        let verdict = match it.differs.contains(0.0) {
+            _ if it.rounds < fewest(CONFIDENCE) => "undecided",
+            true => "on the line",
+            false => "NOT on the line",
+        };
         let _ = write!(
             out,
             " {} is {verdict}: {} more than {} ({} rounds).",

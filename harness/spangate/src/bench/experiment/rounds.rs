@@ -251,7 +251,12 @@ impl Rounds {
         let count = u32::try_from(self.took.len()).unwrap_or(u32::MAX);
         let sum: Duration = self.took.iter().sum();
         sum.checked_div(count).unwrap_or_else(|| {
-            let length = self.experiment.spec.load.length().map_or(Duration::ZERO, |length| length.get());
+            let length = self
+                .experiment
+                .spec
+                .load
+                .length()
+                .map_or(Duration::ZERO, spangate_scenario::units::Duration::get);
             length + self.experiment.spec.quiet.within.get()
         })
     }

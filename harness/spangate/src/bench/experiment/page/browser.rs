@@ -33,7 +33,7 @@ struct Looked {
 }
 
 /// What looks at the page from inside.
-const LOOK: &str = r#"<script>
+const LOOK: &str = r"<script>
 const found = {cut: [], over: [], faint: [], wide: [], plots: []};
 const light = (colour) => {
   const parts = colour.match(/[\d.]+/g).slice(0, 3).map((part) => part / 255)
@@ -71,7 +71,7 @@ out.id = 'looked';
 out.hidden = true;
 out.textContent = JSON.stringify(found);
 document.body.append(out);
-</script>"#;
+</script>";
 
 /// A browser on this machine.
 fn browser() -> Option<PathBuf> {
