@@ -27,9 +27,22 @@ fn shipped_experiments_are_valid() {
     let mut count = 0;
     for entry in std::fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
+        // Beside them are configurations of the Collector.
+        if path.is_dir() {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         experiment::parse(&path.display().to_string(), &text).unwrap_or_else(|error| panic!("{error:?}"));
         count += 1;
     }
     assert!(count >= 2, "{} has only {count} experiments", directory.display());
+}
+
+#[test]
+fn the_experiment_of_the_documentation_is_valid() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/overhead.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let text = blocks.find(|block| block.contains("kind: Experiment")).unwrap();
+    experiment::parse("docs/overhead.md", text).unwrap_or_else(|error| panic!("{error:?}"));
 }
