@@ -4,8 +4,6 @@
 //! suite sees a great burn only; `just prove-gate` asks for ten gates of equal servers and five of a burn of 10 %, by
 //! `SPANGATE_PROVE_GATE=10,5`, and shows the table. `SPANGATE_PROVE_MINUTES` says after how long no further gate begins.
 
-#![expect(clippy::print_stdout, reason = "what cargo shows of a test that fails, and of a proof")]
-
 use std::{
     fs,
     path::{Path, PathBuf},
