@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     net::SocketAddr,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -46,7 +46,9 @@ pub(crate) struct Receiver {
     pub(crate) stop: CancellationToken,
     pub(crate) max_message_bytes: usize,
     /// Where what is kept goes on to, if anywhere.
-    pub(crate) forward: Option<Forward>,
+    pub(crate) forward: OnceLock<Forward>,
+    /// Whether everything is thrown away until there is somebody behind.
+    awaiting: bool,
     rejections: Rejections,
     clock: Clock,
     arrivals: Mutex<Vec<Arrival>>,
@@ -79,14 +81,20 @@ pub(crate) enum Answer {
 
 impl Receiver {
     /// A well-behaved receiver with an empty store.
-    pub(crate) fn new(max_message_bytes: usize, clock: Clock, forward: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        max_message_bytes: usize,
+        clock: Clock,
+        forward: Option<SocketAddr>,
+        awaiting: bool,
+    ) -> Self {
         Self {
             store: Arc::new(Store::new()),
             misbehaviour: watch::Sender::new(None),
             record: Record::new(clock),
             stop: CancellationToken::new(),
             max_message_bytes,
-            forward: forward.map(|to| Forward::new(to, clock)),
+            forward: forward.map(|to| Forward::new(to, clock)).map_or_else(OnceLock::new, OnceLock::from),
+            awaiting,
             rejections: Rejections::default(),
             clock,
             arrivals: Mutex::default(),
@@ -111,11 +119,16 @@ impl Receiver {
 
     /// Keeps an export, and sends it on where there is somebody behind.
     async fn take(&self, export: &Bytes) -> Result<Answer, WireError> {
+        let forward = self.forward.get();
+        if forward.is_none() && self.awaiting {
+            wire::count(export)?;
+            return Ok(Answer::Accepted { rejected: 0, message: Cow::Borrowed("") });
+        }
         let at = self.clock.now();
         let receipt = self.store.append(export)?;
         let rows = u32::try_from(receipt.stored).expect("a request has fewer spans than bytes");
         let rows = receipt.first..receipt.first + rows;
-        let Some(forward) = &self.forward else {
+        let Some(forward) = forward else {
             self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(Arrival { at, rows });
             return Ok(Answer::of(receipt));
         };

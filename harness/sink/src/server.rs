@@ -32,6 +32,9 @@ pub struct SinkConfig {
     pub max_message_bytes: usize,
     /// An OTLP/gRPC receiver to which everything that is kept is sent on, and whose answers the clients get.
     pub forward: Option<SocketAddr>,
+    /// Whether such a receiver is told of later ([`SinkHandle::forward_to`]). Until then everything is taken, so that
+    /// no exporter backs off, and thrown away.
+    pub awaits_receiver: bool,
     /// The time line of the record of misdeeds.
     pub clock: Clock,
 }
@@ -57,6 +60,7 @@ pub struct SinkHandle {
     grpc: SocketAddr,
     http: SocketAddr,
     receiver: Arc<Receiver>,
+    clock: Clock,
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -66,7 +70,14 @@ impl Default for SinkConfig {
     /// Any free port of the loopback interface, messages of up to 64 MiB.
     fn default() -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { grpc: any, http: any, max_message_bytes: 64 * 1024 * 1024, forward: None, clock: Clock::new() }
+        Self {
+            grpc: any,
+            http: any,
+            max_message_bytes: 64 * 1024 * 1024,
+            forward: None,
+            awaits_receiver: false,
+            clock: Clock::new(),
+        }
     }
 }
 
@@ -79,7 +90,9 @@ impl Sink {
         reason = "listening needs the runtime that an async call is sure to run in"
     )]
     pub async fn start(config: SinkConfig) -> Result<SinkHandle, SinkError> {
-        let receiver = Arc::new(Receiver::new(config.max_message_bytes, config.clock, config.forward));
+        let receiver =
+            Receiver::new(config.max_message_bytes, config.clock, config.forward, config.awaits_receiver);
+        let receiver = Arc::new(receiver);
         let open = |addr| {
             let opened = Port::reserve(addr).and_then(|port| port.listen().map(|listener| (port, listener)));
             opened.map_err(|source| SinkError::Listen { addr, source })
@@ -89,7 +102,8 @@ impl Sink {
         let servers = [(Protocol::Grpc, grpc), (Protocol::Http, http)].map(|(protocol, (port, listener))| {
             tokio::spawn(listen::serve(protocol, port, listener, Arc::clone(&receiver)))
         });
-        Ok(SinkHandle { grpc: addrs.0, http: addrs.1, receiver, servers: servers.into() })
+        let clock = config.clock;
+        Ok(SinkHandle { grpc: addrs.0, http: addrs.1, receiver, clock, servers: servers.into() })
     }
 }
 
@@ -127,7 +141,12 @@ impl SinkHandle {
 
     /// What was sent on to the receiver behind, in the order of its answers; nothing where there is none.
     pub fn passages(&self) -> Vec<Passage> {
-        self.receiver.forward.as_ref().map(Forward::passages).unwrap_or_default()
+        self.receiver.forward.get().map(Forward::passages).unwrap_or_default()
+    }
+
+    /// From now on, what is kept is sent on to the OTLP/gRPC receiver at `to`. The first receiver stays.
+    pub fn forward_to(&self, to: SocketAddr) {
+        self.receiver.forward.get_or_init(|| Forward::new(to, self.clock));
     }
 
     /// When exports came that were taken and not sent on, those that met a misbehaviour left out.

@@ -98,3 +98,20 @@ async fn resource_and_flags_come_with_a_span() {
     assert!(around[2].resource.is_empty() && around[2].batch != around[0].batch, "{around:?}");
     assert_eq!((around[2].trace_state.as_str(), around[2].flags), ("ot=th:8", 0x101));
 }
+
+/// Scenario: a tap is there before the receiver behind it.
+/// Guarantees: what comes before is accepted, and neither kept nor sent on; what comes after is both.
+#[tokio::test]
+async fn what_comes_before_the_receiver_behind_is_thrown_away() {
+    let tap = Sink::start(SinkConfig { awaits_receiver: true, ..SinkConfig::default() }).await.unwrap();
+    let mut client = grpc(&tap).await;
+    client.export(export(1, 10)).await.unwrap();
+    assert_eq!(tap.store().stats().stored_spans, 0);
+    let behind = Sink::start(SinkConfig::default()).await.unwrap();
+    tap.forward_to(behind.grpc_addr());
+    client.export(export(2, 7)).await.unwrap();
+    for store in [tap.store(), behind.store()] {
+        assert_eq!((store.stats().stored_spans, store.stats().requests), (7, 1));
+    }
+    assert_eq!(tap.passages().len(), 1);
+}
