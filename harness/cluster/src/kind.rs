@@ -6,7 +6,8 @@
 //!    [`Privileges`] finds out whether the engine starts such containers.
 //! 2. [`KindNetwork`] is where the cluster will be: what listens at its gateway's address is reached from the nodes.
 //! 3. [`KindConfig`] completes kind's configuration, pure, and [`KindNetwork::start`] has kind make the cluster.
-//! 4. [`Standing`] finds all that is ours again, also after its maker was killed, and removes it.
+//! 4. [`PodImage`] makes an image of a binary, for pods, and [`KindCluster::load`] gives it to the nodes.
+//! 5. [`Standing`] finds all that is ours again, also after its maker was killed, and removes it.
 
 mod access;
 mod archive;
@@ -15,8 +16,10 @@ mod config;
 mod docker;
 mod error;
 mod network;
+mod node;
 mod node_image;
 mod node_tracing;
+mod pod_image;
 mod pod_network;
 mod privilege;
 mod recipe;
@@ -30,8 +33,10 @@ pub use self::{
     docker::{Docker, DockerError},
     error::KindError,
     network::KindNetwork,
+    node::KindNode,
     node_image::{NodeImage, NodeImageError},
     node_tracing::{DropIn, drop_ins},
+    pod_image::PodImage,
     privilege::Privileges,
     standing::{Owner, Standing},
     start::KindClusterConfig,

@@ -6,19 +6,20 @@ use std::{
     process::ExitStatus,
 };
 
-use super::{error::KindError, network::KindNetwork, standing};
+use super::{error::KindError, network::KindNetwork, node::KindNode, start::KindClusterConfig};
 use crate::{kubeconfig::Access, process::Child, version::Version};
 
 /// A cluster whose API server is ready. Dropping it removes it.
 #[derive(Debug)]
 pub struct KindCluster {
     pub(super) network: KindNetwork,
-    pub(super) node: String,
+    pub(super) node: KindNode,
     pub(super) version: Version,
     pub(super) address: SocketAddr,
     pub(super) access: Access,
     pub(super) kubeconfig: PathBuf,
     pub(super) waiting: Child,
+    pub(super) config: KindClusterConfig,
 }
 
 // === impl KindCluster ===
@@ -56,13 +57,17 @@ impl KindCluster {
 
     /// The processes on the node, by their numbers on this machine and their names. Blocks.
     pub fn processes(&self) -> Result<Vec<(u32, String)>, KindError> {
-        Ok(standing::processes(&self.network.docker, &self.node)?)
+        self.node.processes()
+    }
+
+    /// The node with the API server.
+    pub fn node(&self) -> &KindNode {
+        &self.node
     }
 
     /// What the API server has logged so far. Blocks.
     pub fn api_server_log(&self) -> Result<String, KindError> {
-        let command = "cat /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log";
-        Ok(self.network.docker.run(["exec", &self.node, "sh", "-c", command])?)
+        self.node.pod_log("kube-system", "kube-apiserver")
     }
 
     /// See [`KindNetwork::save_logs`].

@@ -18,6 +18,7 @@ use super::{
     error::{KindError, write_error},
     network::KindNetwork,
     node_tracing::DropIn,
+    node::KindNode,
     pod_network::{self, COLUMNS, NodeNetwork},
     privilege::{self, Privileges},
 };
@@ -120,8 +121,9 @@ impl KindNetwork {
         })?;
         let waiting = self.wait_for_end(config)?;
         progress.event(Event::Ready { what: READY, elapsed: began.elapsed() });
-        let (node, version) = (self.node(), config.kubernetes);
-        Ok(KindCluster { network: self, node, version, address, access, kubeconfig, waiting })
+        let node = KindNode { docker: self.docker.clone(), name: self.node() };
+        let (config, version) = (config.clone(), config.kubernetes);
+        Ok(KindCluster { network: self, node, version, address, access, kubeconfig, waiting, config })
     }
 
     async fn made(
@@ -152,7 +154,7 @@ impl KindNetwork {
                 private::write(&file, pem).map_err(write_error(&file))?;
             }
         }
-        self.kind(config, &file, progress).await?;
+        self.make_nodes(config, &file, progress).await?;
         let kubectl = ["kubectl", "--kubeconfig", ADMIN_CONF];
         if config.pod_network {
             self.lay_pod_network(&kubectl).await?;
@@ -177,11 +179,27 @@ impl KindNetwork {
         Ok((address, access, kubeconfig))
     }
 
-    /// Runs kind.
-    async fn kind(
+    /// Has kind make the nodes.
+    async fn make_nodes(
         &self,
         config: &KindClusterConfig,
         file: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), KindError> {
+        let (file, kubeconfig) =
+            (file.display().to_string(), config.dir.join("kind.kubeconfig").display().to_string());
+        let args = ["create", "cluster", "--retain", "--image", &config.image, "--config", &file];
+        // kind would write to the user's own kubeconfig. What it writes is in `kubeadm:cluster-admins`, of whose callers
+        // the API server does not follow the trace context.
+        let args = args.into_iter().chain(["--kubeconfig", &kubeconfig]);
+        self.kind(args, config, progress).await
+    }
+
+    /// Runs kind.
+    pub(super) async fn kind(
+        &self,
+        args: impl IntoIterator<Item = &str>,
+        config: &KindClusterConfig,
         progress: &dyn Progress,
     ) -> Result<(), KindError> {
         let mut path = self.docker.path().to_owned();
@@ -194,13 +212,10 @@ impl KindNetwork {
         env.insert("PATH".to_owned(), path.to_string_lossy().into_owned());
         env.insert("KIND_EXPERIMENTAL_PROVIDER".to_owned(), "docker".to_owned());
         env.insert("KIND_EXPERIMENTAL_DOCKER_NETWORK".to_owned(), self.name().to_owned());
-        let args = ["create", "cluster", "--retain", "--name", self.name(), "--image", &config.image];
-        let mut args: Vec<String> = args.map(str::to_owned).to_vec();
-        args.extend(["--config".to_owned(), file.display().to_string()]);
-        // kind would write to the user's own kubeconfig. What it writes is in `kubeadm:cluster-admins`, of whose callers
-        // the API server does not follow the trace context.
-        args.extend(["--kubeconfig".to_owned(), config.dir.join("kind.kubeconfig").display().to_string()]);
-        self.run("kind create cluster", &config.kind, args, env, config, progress).await
+        let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let what = if args[0] == "load" { "kind load" } else { "kind create cluster" };
+        args.extend(["--name".to_owned(), self.name().to_owned()]);
+        self.run(what, &config.kind, args, env, config, progress).await
     }
 
     /// Lays the pod network when every node has its addresses for pods, which the controller manager gives them.

@@ -1,0 +1,43 @@
+//! The node with the API server, as Docker sees it.
+
+use super::{
+    docker::{Docker, DockerError},
+    error::KindError,
+    standing,
+};
+
+/// A node. It does not keep its cluster alive.
+#[derive(Debug, Clone)]
+pub struct KindNode {
+    pub(super) docker: Docker,
+    pub(super) name: String,
+}
+
+// === impl KindNode ===
+
+impl KindNode {
+    /// Its name, and its container's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The processes on it, by their numbers on this machine and their names. Blocks.
+    pub fn processes(&self) -> Result<Vec<(u32, String)>, KindError> {
+        Ok(standing::processes(&self.docker, &self.name)?)
+    }
+
+    /// Kills the processes of a name (SIGKILL); it is no error if there are none. Blocks.
+    pub fn kill(&self, process: &str) -> Result<(), KindError> {
+        match self.docker.run(["exec", &self.name, "pkill", "-KILL", "-x", process]) {
+            // So it ends where there was none.
+            Err(DockerError::Failed { said, .. }) if said.is_empty() => Ok(()),
+            killed => Ok(killed.map(drop)?),
+        }
+    }
+
+    /// What the kubelet has kept of what a container said, of all the times that it was started. Blocks.
+    pub fn pod_log(&self, namespace: &str, container: &str) -> Result<String, KindError> {
+        let command = format!("cat /var/log/pods/{namespace}_*/{container}/*.log");
+        Ok(self.docker.run(["exec", &self.name, "sh", "-c", &command])?)
+    }
+}
