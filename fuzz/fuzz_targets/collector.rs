@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     let mut wiring = Wiring {
         sink_grpc: sink,
         sink_http: sink,
-        port: &mut || 2,
+        listen: &mut |_| sink,
         directory: Path::new("/run"),
         extensions: ExtensionWiring::Keep,
     };

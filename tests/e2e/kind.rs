@@ -47,7 +47,7 @@ const SETTINGS: [&str; 9] = [
 ];
 
 /// Docker with what a node takes, or a loud word on what is missing.
-fn docker(test: &str) -> Option<Docker> {
+pub(crate) fn docker(test: &str) -> Option<Docker> {
     match docker_with_image() {
         Ok(docker) => Some(docker),
         Err(why) => {

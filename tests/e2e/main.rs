@@ -16,6 +16,7 @@ mod falsified_sampling;
 mod gate;
 mod harness;
 mod kind;
+mod kind_collector;
 mod prove_gate;
 mod prove_sampling;
 mod scenarios;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     harness::{passes, root},
-    kind,
+    kind, kind_collector,
 };
 
 /// One test a scenario, and the list of all.
@@ -79,6 +79,7 @@ fn every_shipped_scenario_has_a_test() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
-    let tests: BTreeSet<String> = NAMES.iter().chain(&kind::SCENARIOS).map(ToString::to_string).collect();
+    let on_kind = kind::SCENARIOS.iter().chain(&kind_collector::SCENARIOS);
+    let tests: BTreeSet<String> = NAMES.iter().chain(on_kind).map(ToString::to_string).collect();
     assert_eq!(files, tests);
 }

@@ -20,7 +20,7 @@ use spangate_scenario::model;
 pub(crate) use self::ready::reason;
 pub use self::{
     apiserver::{ApiServerConfig, LocalApiServer, TracingTo},
-    collector::{CollectorConfig, LocalCollector, scrape},
+    collector::{CollectorConfig, LocalCollector, gates, scrape},
     etcd::{EtcdConfig, LocalEtcd},
     ready::NotReady,
 };

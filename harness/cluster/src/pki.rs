@@ -7,7 +7,6 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
@@ -119,11 +118,11 @@ pub const PRIVILEGED_GROUP: &str = "system:masters";
 impl Pki {
     /// Makes all keys and certificates: ECDSA P-256, valid from yesterday (clocks differ) for a year.
     pub fn generate() -> Result<Self, PkiError> {
-        Self::generate_for(IpAddr::V4(Ipv4Addr::LOCALHOST))
+        Self::generate_for(&[])
     }
 
-    /// As [`generate`](Self::generate), with webhooks that are reached at `webhooks` too.
-    pub fn generate_for(webhooks: IpAddr) -> Result<Self, PkiError> {
+    /// As [`generate`](Self::generate), with webhooks that are reached at the addresses and names `webhooks` too.
+    pub fn generate_for(webhooks: &[&str]) -> Result<Self, PkiError> {
         let authority = Authority::generate()?;
         let service_account = key("service account key")?;
         let serving = &[ExtendedKeyUsagePurpose::ServerAuth];
@@ -150,7 +149,7 @@ impl Pki {
                 "webhook certificate",
                 "spangate-webhook",
                 None,
-                &["127.0.0.1", "localhost", &webhooks.to_string()],
+                &[&["127.0.0.1", "localhost"], webhooks].concat(),
                 serving,
             )?,
             admin: authority.issue("admin certificate", ADMIN, Some(PRIVILEGED_GROUP), &[], client)?,

@@ -22,4 +22,7 @@ pub use etcd::{EtcdProxy, EtcdProxyConfig, EtcdProxyError, EtcdProxyHandle, Etcd
 pub use hold::Timer;
 pub use ledger::{Answer, Held, Injection, Target};
 pub use thread::THREADS;
-pub use webhook::{CANARY_NAMESPACE, CanaryCalls, WebhookConfig, WebhookError, WebhookHandle, WebhookServer};
+pub use webhook::{
+    CANARY_NAMESPACE, CanaryCalls, ServiceReference, WEBHOOK_SERVICE, WebhookConfig, WebhookError,
+    WebhookHandle, WebhookServer,
+};

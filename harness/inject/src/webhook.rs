@@ -53,6 +53,21 @@ mod tests;
 /// The namespace whose config maps go to the canary webhooks.
 pub const CANARY_NAMESPACE: &str = "spangate-canary";
 
+/// The Service by which API servers reach webhooks that are not reached by their URL ([`Via::Service`]). Its pods pass
+/// the bytes on to the server; its certificate must be valid for `NAME.NAMESPACE.svc`.
+///
+/// [`Via::Service`]: spangate_scenario::model::Via::Service
+pub const WEBHOOK_SERVICE: ServiceReference = ServiceReference { namespace: "spangate", name: "webhooks" };
+
+/// A Service, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceReference {
+    /// Its namespace.
+    pub namespace: &'static str,
+    /// Its name.
+    pub name: &'static str,
+}
+
 /// What a webhook server serves.
 #[derive(Clone)]
 pub struct WebhookConfig {

@@ -19,16 +19,16 @@ pub use cluster::{
     ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Kind, Kubelet, KubeletTracing, Provider,
     Tracing,
 };
-pub use collector::Collector;
+pub use collector::{Collector, ResourceList, Resources, Workload};
 pub use expect::{
     ApiServerOverhead, Blame, CollectorOverhead, Complete, Conserved, EventMatch, Expectation, Injected,
     Kept, Latency, LinkMatch, LoadExpectation, Overhead, Percentiles, Phases, Recovery, RequestFilter,
-    Requests, Roots, Sampling, SpanKind, SpanMetrics, SpanSelector, SpanStatus, Spans, Until,
+    Requests, Restarts, Roots, Sampling, SpanKind, SpanMetrics, SpanSelector, SpanStatus, Spans, Until,
     WatchersExpectation,
 };
 pub use fault::{
     AdmissionOperation, CollectorFault, CollectorOutage, Delay, Deny, EtcdFault, FailurePolicy, Fault,
-    GrpcStatus, HeldSide, HttpFailure, MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour,
+    GrpcStatus, HeldSide, HttpFailure, MatchCondition, ReinvocationPolicy, SinkFault, SinkMisbehaviour, Via,
     WebhookAnswer, WebhookFault, WebhookRule, WebhookType, Window,
 };
 pub use load::{

@@ -5,12 +5,14 @@ pub mod change;
 pub mod duration;
 pub mod growth;
 pub mod numbers;
+pub mod quantity;
 
 pub use bound::{Bound, Comparison};
 pub use change::Change;
 pub use duration::Duration;
 pub use growth::Growth;
 pub use numbers::{PerMillion, Rate, Ratio, Size};
+pub use quantity::Quantity;
 
 /// Text that is not a value of the wanted unit; says what was expected, and perhaps what was meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

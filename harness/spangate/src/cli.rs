@@ -181,7 +181,8 @@ pub fn main() -> Exit {
     let outcome = runtime.block_on(async {
         let session = Session { global: cli.global, cancel: CancellationToken::new() };
         tokio::spawn(cancel_on_signal(session.cancel.clone()));
-        dispatch(cli.command, &session).await
+        // Boxed, since it holds whatever the largest of all commands does.
+        Box::pin(dispatch(cli.command, &session)).await
     });
     // Tasks that still run have lost their purpose; what they started ends with their handles.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

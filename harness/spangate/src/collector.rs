@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,15 +18,18 @@ use spangate_scenario::{
     model::{self, Expectation},
 };
 
+use spangate_sink::SinkHandle;
 use spangate_trace::collector::parse_duration;
 
 use crate::error::CommandError;
 
 pub mod asked;
 pub mod explain;
+pub mod facts;
 pub(crate) mod foretold;
 pub(crate) mod given;
 pub mod oracle;
+pub(crate) mod pods;
 pub mod prometheus;
 pub mod running;
 pub mod telemetry;
@@ -74,7 +77,7 @@ pub struct Rewiring {
     pub to: Option<String>,
 }
 
-/// A configuration with its endpoints on loopback.
+/// A configuration whose endpoints are known.
 #[derive(Debug, Clone)]
 pub struct Wired {
     /// The configuration to run.
@@ -188,24 +191,29 @@ impl Configuration {
     }
 
     /// Points the configuration to free ports of the loopback interface, a sink and a directory.
-    pub fn wire(
-        &self,
-        sink_grpc: SocketAddr,
-        sink_http: SocketAddr,
-        directory: &Path,
-    ) -> Result<Wired, CommandError> {
+    pub fn wire(&self, sink: &SinkHandle, directory: &Path) -> Result<Wired, CommandError> {
         let no_port = |error| CommandError::environment("there is no free port on 127.0.0.1").because(error);
         // More than a configuration can need: each component listens on few ports.
         let count = 4 * self.config.components().len() + 4;
         let free = spangate_cluster::ports::free_list(count).map_err(no_port)?;
         let mut ports = free.iter().map(SocketAddr::port);
-        let mut port = move || ports.next().unwrap_or_default();
+        let mut listen = move |_| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.next().unwrap_or_default()));
+        self.wire_to(sink, directory, &mut listen)
+    }
+
+    /// Points the configuration to addresses that `listen` hands out, a sink and a directory.
+    fn wire_to(
+        &self,
+        sink: &SinkHandle,
+        directory: &Path,
+        listen: &mut dyn FnMut(Role) -> SocketAddr,
+    ) -> Result<Wired, CommandError> {
         let rewired = collector::rewire(
             &self.config,
             &mut Wiring {
-                sink_grpc,
-                sink_http,
-                port: &mut port,
+                sink_grpc: sink.grpc_addr(),
+                sink_http: sink.http_addr(),
+                listen,
                 directory,
                 extensions: ExtensionWiring::Remove,
             },
@@ -217,6 +225,12 @@ impl Configuration {
 // === impl Wired ===
 
 impl Wired {
+    /// Replaces the addresses at which it listens by those at which it is reached.
+    fn reached_at(&mut self, reached: impl Fn(SocketAddr) -> SocketAddr) {
+        let others = [&mut self.grpc, &mut self.metrics].into_iter().chain(&mut self.prometheus);
+        self.receivers.iter_mut().chain(others).for_each(|address| *address = reached(*address));
+    }
+
     fn of(rewired: Rewired) -> Result<Self, CommandError> {
         let grpc = rewired.address(Role::OtlpGrpc).ok_or_else(|| CommandError::usage(NO_RECEIVER))?;
         let metrics = rewired.address(Role::Telemetry).ok_or_else(|| {

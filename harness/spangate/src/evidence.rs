@@ -19,7 +19,7 @@ use spangate_trace::{
 
 use self::stalls::Stalls;
 use crate::{
-    collector::{Configuration, running::CollectorFacts},
+    collector::{Configuration, facts::CollectorFacts},
     measure::Measurements,
 };
 

@@ -17,6 +17,7 @@ pub mod measure;
 pub mod merge;
 pub mod overhead;
 pub mod plan;
+mod pods;
 pub mod report;
 pub mod run;
 pub mod saved;

@@ -212,9 +212,10 @@ impl Plan {
         }
     }
 
-    /// Whether the API server is one of a kind cluster.
+    /// Whether there is a kind cluster, for an API server or for a Collector.
     pub fn on_kind(&self) -> bool {
-        self.scenario.spec.cluster.provider == Provider::Kind && self.synthetic.is_none()
+        let has_part = self.synthetic.is_none() || self.collector.is_some();
+        self.scenario.spec.cluster.provider == Provider::Kind && has_part
     }
 
     /// Whether it runs on a cluster that is there already.

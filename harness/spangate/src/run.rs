@@ -26,6 +26,7 @@ use crate::{
 
 mod api;
 mod carry_out;
+mod collector_on_kind;
 mod decided;
 pub mod directory;
 pub(crate) mod drain;
@@ -41,6 +42,7 @@ mod servers;
 mod settle;
 mod stalls;
 pub(crate) mod telling;
+mod webhook_service;
 
 /// What a run does not take from its scenario.
 #[derive(Debug, Clone)]

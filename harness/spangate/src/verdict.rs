@@ -26,6 +26,7 @@ mod overhead;
 mod phases;
 mod recovery;
 mod requests;
+mod restarts;
 mod sampling;
 mod span_metrics;
 mod spans;
@@ -95,7 +96,10 @@ pub(crate) fn cel_mistake(source: &str) -> Option<String> {
 pub fn judge(evidence: &Evidence) -> Vec<Verdict> {
     let case = Case::new(evidence);
     let expected = case.scenario.spec.expect.iter().map(|expectation| judge_one(expectation, &case));
-    let unasked = [generator::judge(&case.facts.generator), collector::judge(case.facts.collector.as_ref())];
+    let restarts = |expectation: &Expectation| matches!(expectation, Expectation::Restarts(_));
+    let may_restart = case.scenario.spec.expect.iter().any(restarts);
+    let collector = collector::judge(case.facts.collector.as_ref(), may_restart);
+    let unasked = [generator::judge(&case.facts.generator), collector];
     expected.chain(unasked.into_iter().flatten()).collect()
 }
 
@@ -109,6 +113,7 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Conserved(it) => conserved::judge(it, case),
         Expectation::Kept(it) => kept::judge(it, case),
         Expectation::SpanMetrics(it) => span_metrics::judge(it, case),
+        Expectation::Restarts(it) => restarts::judge(it, case),
         Expectation::Fails(it) => fails(judge_one(it, case)),
         Expectation::Latency(it) => latency::judge(it, case),
         Expectation::Phases(it) => phases::judge(it, case),

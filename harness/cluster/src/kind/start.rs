@@ -17,8 +17,8 @@ use super::{
     config::{ETCD_AUTHORITY, TRACING_FILE},
     error::{KindError, write_error},
     network::KindNetwork,
-    node_tracing::DropIn,
     node::KindNode,
+    node_tracing::DropIn,
     pod_network::{self, COLUMNS, NodeNetwork},
     privilege::{self, Privileges},
 };

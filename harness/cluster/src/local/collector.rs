@@ -108,7 +108,7 @@ impl LocalCollector {
 }
 
 /// Gates as the Collector's command line has them: `one,-other`.
-fn gates(gates: &BTreeMap<String, bool>) -> String {
+pub fn gates(gates: &BTreeMap<String, bool>) -> String {
     let gate = |(name, on): (&String, &bool)| format!("{}{name}", if *on { "" } else { "-" });
     gates.iter().map(gate).collect::<Vec<_>>().join(",")
 }

@@ -2,9 +2,9 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use spangate_scenario::model::{WebhookFault, WebhookType};
+use spangate_scenario::model::{Via, WebhookFault, WebhookType};
 
-use super::CANARY_NAMESPACE;
+use super::{CANARY_NAMESPACE, WEBHOOK_SERVICE};
 
 /// Path of the webhook of a fault, before its name.
 pub(crate) const WEBHOOKS: &str = "/webhooks/";
@@ -19,7 +19,13 @@ const CANARY_TIMEOUT_SECONDS: u8 = 5;
 /// One configuration for each type of webhook that `faults` have, for a server at `url`.
 pub(crate) fn configurations(faults: &[WebhookFault], url: &str, ca_pem: &str) -> Vec<Value> {
     let ca_bundle = BASE64_STANDARD.encode(ca_pem);
-    let client = |path: &str| json!({"url": format!("{url}{path}"), "caBundle": ca_bundle});
+    let client = |via: Via, path: &str| match via {
+        Via::Url => json!({"url": format!("{url}{path}"), "caBundle": ca_bundle}),
+        Via::Service => {
+            let (namespace, name) = (WEBHOOK_SERVICE.namespace, WEBHOOK_SERVICE.name);
+            json!({"service": {"namespace": namespace, "name": name, "path": path}, "caBundle": ca_bundle})
+        }
+    };
     [
         (WebhookType::Mutating, "MutatingWebhookConfiguration", "spangate-mutating", MUTATING_CANARY),
         (WebhookType::Validating, "ValidatingWebhookConfiguration", "spangate-validating", VALIDATING_CANARY),
@@ -28,12 +34,15 @@ pub(crate) fn configurations(faults: &[WebhookFault], url: &str, ca_pem: &str) -
     .filter_map(|(webhook_type, kind, name, canary_path)| {
         let mut webhooks: Vec<Value> = (faults.iter())
             .filter(|fault| fault.webhook_type == webhook_type)
-            .map(|fault| webhook(fault, &client(&format!("{WEBHOOKS}{}", fault.name))))
+            .map(|fault| webhook(fault, &client(fault.via, &format!("{WEBHOOKS}{}", fault.name))))
             .collect();
         if webhooks.is_empty() {
             return None;
         }
-        webhooks.push(canary(&client(canary_path)));
+        // The canary goes the longer way, if any of them does.
+        let via = |fault: &&WebhookFault| fault.webhook_type == webhook_type && fault.via == Via::Service;
+        let via = faults.iter().find(via).map_or(Via::Url, |fault| fault.via);
+        webhooks.push(canary(&client(via, canary_path)));
         Some(json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": kind,
@@ -118,6 +127,24 @@ mod tests {
                 ("ValidatingWebhookConfiguration", vec!["v.spangate.dev", "canary.spangate.dev"]),
             ]
         );
+    }
+
+    /// Scenario: one of two mutating webhooks is behind a Service.
+    /// Guarantees: it is registered by the Service, and so is the canary, which must find out whether that way is open.
+    #[test]
+    fn a_webhook_behind_a_service_is_registered_by_its_name() {
+        let behind = WebhookFault { via: Via::Service, ..fault("behind", "mutating") };
+        let all = configurations(&[fault("url", "mutating"), behind], "https://127.0.0.1:1", "PEM");
+        let clients: Vec<&Value> =
+            all[0]["webhooks"].as_array().unwrap().iter().map(|webhook| &webhook["clientConfig"]).collect();
+        let service = |path: &str| {
+            json!({
+                "service": {"namespace": "spangate", "name": "webhooks", "path": path},
+                "caBundle": "UEVN",
+            })
+        };
+        assert_eq!(clients[0]["url"], "https://127.0.0.1:1/webhooks/url");
+        assert_eq!(clients[1..], [&service("/webhooks/behind"), &service("/canary/mutating")]);
     }
 
     #[test]

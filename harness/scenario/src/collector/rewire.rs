@@ -1,6 +1,6 @@
 //! Somebody's configuration with its endpoints replaced, and nothing else.
 //!
-//! Receivers, the Prometheus exporter, extensions and the Collector's own metrics listen on loopback; trace
+//! Receivers, the Prometheus exporter, extensions and the Collector's own metrics listen where they are told to; trace
 //! exporters send to a sink; files are written below a directory. What is left as it is although it names an
 //! address is listed, so that whoever runs the result knows what may reach out.
 
@@ -23,8 +23,8 @@ pub struct Wiring<'a> {
     pub sink_grpc: SocketAddr,
     /// Where trace exporters send OTLP by HTTP.
     pub sink_http: SocketAddr,
-    /// Hands out a free port of 127.0.0.1 for each thing that listens.
-    pub port: &'a mut dyn FnMut() -> u16,
+    /// Hands out an address for each thing that listens.
+    pub listen: &'a mut dyn FnMut(Role) -> SocketAddr,
     /// The directory of the files that are written.
     pub directory: &'a Path,
     /// What becomes of extensions that listen.
@@ -34,7 +34,7 @@ pub struct Wiring<'a> {
 /// What becomes of the extensions `health_check`, `zpages` and `pprof`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtensionWiring {
-    /// They listen on loopback.
+    /// They listen.
     Keep,
     /// They are taken out: the Collector that runs this was built without them.
     Remove,
@@ -73,7 +73,7 @@ pub struct Endpoint {
     pub role: Role,
     /// The component; `None` for the Collector's own metrics.
     pub component: Option<Id>,
-    /// Its address on loopback; `None` for a file.
+    /// Where it listens; `None` for a file.
     pub address: Option<SocketAddr>,
     /// The path of a file. With `group_by` it holds a `*`.
     pub file: Option<PathBuf>,
@@ -189,16 +189,12 @@ impl Rewiring<'_, '_> {
         }
     }
 
-    /// Lets a component listen at a port of its own.
+    /// Lets a component listen at an address of its own.
     fn listen(&mut self, component: [&str; 2], keys: &[&str], role: Role) {
-        let address = self.loopback();
+        let address = (self.wiring.listen)(role);
         self.set(component, keys, super::tree::text(&address.to_string()));
         let component = Id::parse(component[1]).ok();
         self.endpoints.push(Endpoint { role, component, address: Some(address), file: None });
-    }
-
-    fn loopback(&mut self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], (self.wiring.port)()))
     }
 }
 
@@ -233,14 +229,14 @@ service:
 
     fn rewired(text: &str, extensions: ExtensionWiring) -> Rewired {
         let mut next = 1000;
-        let mut port = || {
+        let mut listen = |_| {
             next += 1;
-            next
+            SocketAddr::from(([127, 0, 0, 1], next))
         };
         let mut wiring = Wiring {
             sink_grpc: SocketAddr::from(([127, 0, 0, 1], 1)),
             sink_http: SocketAddr::from(([127, 0, 0, 1], 2)),
-            port: &mut port,
+            listen: &mut listen,
             directory: Path::new("/run"),
             extensions,
         };

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::Quantity;
+
 /// An OpenTelemetry Collector between whoever sends spans and the sink.
 ///
 /// The configuration runs as it is, but for endpoints: receivers get free ports of the loopback interface, exporters of
-/// traces send to the sink, and the Collector's own metrics are read. Exactly one of `config` and `configFile` is given.
+/// traces send to the sink, and the Collector's own metrics are read. On kind it runs in a pod, and receivers get ports of
+/// the node. Exactly one of `config` and `configFile` is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Collector {
@@ -29,6 +32,46 @@ pub struct Collector {
     /// Further environment variables, such as `GOMEMLIMIT` and those that the configuration names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// How it runs on kind; `DaemonSet` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Workload>,
+    /// What its container asks for and may use; only on kind.
+    #[serde(skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+}
+
+/// What keeps the Collector's pod running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Workload {
+    /// One pod, on the node and in the network of the API server.
+    #[default]
+    DaemonSet,
+    /// One pod in the pod network, reached through a Service of the type `NodePort`.
+    Deployment,
+}
+
+/// Requests and limits of a container, as Kubernetes has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Resources {
+    /// What is set aside for it.
+    #[serde(skip_serializing_if = "ResourceList::is_empty")]
+    pub requests: ResourceList,
+    /// What it may use: with more memory it is killed (`OOMKilled`), and of the CPU it gets no more.
+    #[serde(skip_serializing_if = "ResourceList::is_empty")]
+    pub limits: ResourceList,
+}
+
+/// Amounts by resource.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ResourceList {
+    /// Memory, such as `64Mi`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+    /// CPU time a second, such as `500m` for half a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
 }
 
 // === impl Collector ===
@@ -56,6 +99,26 @@ impl Default for Collector {
             binary: None,
             feature_gates: BTreeMap::new(),
             env: BTreeMap::new(),
+            kind: None,
+            resources: Resources::default(),
         }
+    }
+}
+
+// === impl Resources ===
+
+impl Resources {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.limits.is_empty()
+    }
+}
+
+// === impl ResourceList ===
+
+impl ResourceList {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        self.memory.is_none() && self.cpu.is_none()
     }
 }

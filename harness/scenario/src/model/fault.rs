@@ -32,6 +32,9 @@ pub struct WebhookFault {
     pub webhook_type: WebhookType,
     /// Which requests the API server sends to it.
     pub rules: Vec<WebhookRule>,
+    /// How the API server reaches it.
+    #[serde(default)]
+    pub via: Via,
     /// What the API server does when the call fails.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
@@ -76,6 +79,17 @@ pub enum WebhookType {
     Mutating,
     /// May only refuse the object; called in parallel.
     Validating,
+}
+
+/// How the API server reaches a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Via {
+    /// By its URL.
+    #[default]
+    Url,
+    /// By a Service with a pod behind it that passes the bytes on; only on kind.
+    Service,
 }
 
 /// Which requests go to a webhook (`admissionregistration.k8s.io/v1`, `RuleWithOperations`).

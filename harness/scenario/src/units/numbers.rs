@@ -242,6 +242,8 @@ macro_rules! text_form {
     };
 }
 
+pub(super) use text_form;
+
 text_form!(
     Size,
     SIZE,

@@ -69,6 +69,9 @@ fn one(expectation: &Expectation, parts: &Parts<'_>, at: &Path, findings: &mut F
         }
         Expectation::Kept(expected) => collector::kept(expected, parts, &at.key("kept"), findings),
         Expectation::SpanMetrics(_) => needs_collector(parts, &at.key("spanMetrics"), findings),
+        Expectation::Restarts(expected) => {
+            collector::restarts(expected, parts, &at.key("restarts"), findings);
+        }
         Expectation::Latency(latency) => {
             let at = at.key("latency");
             filter(&latency.filter, parts.load, &at.key("where"), findings);

@@ -1,8 +1,8 @@
-//! Rules for the provider kind: what it cannot do.
+//! Rules for the provider kind: what it cannot do, and what is possible there only.
 
 use super::{Findings, Optional, Parts, collector::collector_at, load::load_at};
 use crate::{
-    model::{KubectlStep, MixEntry, Provider},
+    model::{Fault, KubectlStep, MixEntry, Provider, Via},
     path::Path,
 };
 
@@ -38,18 +38,12 @@ pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
         }
     }
     if cluster.provider != Provider::Kind {
+        only_on_kind(parts, findings);
         return;
     }
     let mut refuse = |at: Path, message: &str, help: &str| {
         findings.add(&at, message).help(help).rests_on(provider.clone());
     };
-    if let Optional::There(_) = parts.collector {
-        refuse(
-            collector_at(),
-            "a Collector is not possible on kind yet: it listens on loopback only, which no node reaches",
-            "take the provider `local`, or leave the Collector out",
-        );
-    }
     let at = root.key("spec.cluster");
     for (key, is_given, instead) in [
         ("binaries.kubeApiserver", cluster.binaries.kube_apiserver.is_some(), "`kind.image`"),
@@ -59,6 +53,33 @@ pub(super) fn check(parts: &Parts<'_>, findings: &mut Findings) {
         if is_given {
             let help = format!("choose what runs by {instead}, or take the provider `local`");
             refuse(at.key(key), "on kind the binaries are those of the node image", &help);
+        }
+    }
+}
+
+/// Finds what needs a kubelet.
+fn only_on_kind(parts: &Parts<'_>, findings: &mut Findings) {
+    let root = Path::root();
+    for (index, fault) in parts.faults.into_iter().flatten().enumerate() {
+        if matches!(fault, Fault::Webhook(webhook) if webhook.via == Via::Service) {
+            findings
+                .add(
+                    &root.key("spec.faults").index(index).key("webhook.via"),
+                    "a webhook is behind a Service on kind only",
+                )
+                .help("take the provider `kind`, or leave it out")
+                .rests_on(root.key("spec.cluster.provider"));
+        }
+    }
+    let Optional::There(collector) = parts.collector else { return };
+    for (key, is_given) in
+        [("kind", collector.kind.is_some()), ("resources", !collector.resources.is_empty())]
+    {
+        if is_given {
+            findings
+                .add(&collector_at().key(key), "a Collector is in a pod on kind only")
+                .help("take the provider `kind`, or leave it out")
+                .rests_on(root.key("spec.cluster.provider"));
         }
     }
 }

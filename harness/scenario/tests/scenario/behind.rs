@@ -108,3 +108,30 @@ fn only_a_counted_rate_is_decided_early() {
         &["at a rate of 0 nothing is kept, so the load never ends early"],
     );
 }
+
+/// Scenario: the pod of a Collector, and its restarts, on local processes and on kind.
+/// Guarantees: both are of kind only; on kind mistakes in them are found at their places.
+#[test]
+fn pods_and_their_restarts_are_of_kind() {
+    let scenario = |provider: &str, pod: &str, restarts: &str| {
+        let spec =
+            format!("spec:\n  cluster: {{provider: {provider}}}\n  collector: {{config: \"a: b\"{pod}}}");
+        let text = format!("{SHORT}  expect:\n    - restarts: {restarts}\n");
+        text.replace("spec:", &spec)
+    };
+    let only = "a Collector is in a pod on kind only";
+    let started = "a Collector that ends by itself is started again on kind only, by the kubelet";
+    let pod = ", kind: <<Deployment>>, resources: <<{limits: {memory: 64Mi}}>>";
+    assert_problems(&scenario("local", pod, "<<{}>>"), &[only, only, started]);
+    assert_problems(
+        &scenario("kind", "", "{reason: <<\"\">>, count: <<\">= 0\">>, dark: <<\"< 0s\">>}"),
+        &[
+            "must not be empty",
+            "every value is within this bound, so it checks nothing",
+            "no value can be within this bound",
+        ],
+    );
+    let quantity =
+        "expected a quantity of Kubernetes such as 64Mi, 500m or 2, more than nothing, got \"64MiB\"";
+    assert_problems(&scenario("kind", ", resources: {limits: {memory: <<64MiB>>}}", "{}"), &[quantity]);
+}

@@ -229,6 +229,7 @@ fn webhook() -> impl Strategy<Value = WebhookFault> {
                 api_groups: vec![String::new(), "apps".to_owned()],
                 api_versions: vec!["*".to_owned()],
             }],
+            via: Via::Url,
             failure_policy: FailurePolicy::Ignore,
             timeout_seconds,
             match_conditions: condition.into_iter().collect(),

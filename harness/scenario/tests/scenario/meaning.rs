@@ -75,9 +75,12 @@ fn what_kind_cannot_do() {
     replaced("spec:", &on_kind(", etcd: {version: <<\"3.6\">>}"), &[image]);
     replaced("spec:", &on_kind(", kind: {image: <<\"\">>}"), &["must not be empty"]);
     replaced("spec:", &on_kind(", kind: {configFile: <<\"\">>}"), &["must not be empty"]);
-    let message =
-        "a Collector is not possible on kind yet: it listens on loopback only, which no node reaches";
-    replaced("spec:", &format!("{}\n  collector: <<{{config: \"a: b\"}}>>", on_kind("")), &[message]);
+    let collector =
+        "\n  collector: {config: \"a: b\", kind: Deployment, resources: {limits: {memory: 64Mi}}}";
+    assert!(parse("kind", &SHORT.replace("spec:", &format!("{}{collector}", on_kind("")))).is_ok());
+    let service = "    - webhook: {name: a, type: mutating, via: <<service>>, delay: {fixed: 5ms}, rules: \
+                   [{operations: [CREATE], resources: [pods]}]}";
+    assert_problems(&with_faults(service), &["a webhook is behind a Service on kind only"]);
 }
 
 /// Scenario: a cluster that is there already is asked for what is not ours to change there.

@@ -1,36 +1,54 @@
 //! A Collector that runs, with a tap in front of it: what it is given is known, and what it answers.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use spangate_cluster::{CollectorConfig, Found, Lifetime, LocalCollector, StartError, local, process};
-use spangate_scenario::model::{self, CollectorOutage};
-use spangate_sink::{Passage, Sink, SinkConfig, SinkHandle, Store};
+use spangate_scenario::model::{self, CollectorOutage, GrpcStatus};
+use spangate_sink::{Misbehaviour, Passage, Sink, SinkConfig, SinkHandle, Store};
 use spangate_trace::{Clock, UnixNanos};
 
-use super::{Configuration, Rewiring, Wired, prometheus, telemetry::Telemetry};
+use super::{
+    Configuration, Wired,
+    facts::{CollectorAway, CollectorFacts, Crash, Series},
+    pods::{PodCollector, PodConfig},
+    prometheus,
+    telemetry::Telemetry,
+};
 use crate::{error::CommandError, measure::Meter};
 
 /// How often the Collector is started again on other ports.
 const ATTEMPTS: u32 = 3;
 /// How long it may take to send on what it has when it is asked to end.
-const GRACE: Duration = Duration::from_secs(30);
+pub(super) const GRACE: Duration = Duration::from_secs(30);
 /// Lines of its log that are kept of a crash.
-const TAIL: usize = 20;
+pub(super) const TAIL: usize = 20;
 
-/// A Collector, and the tap in front of it. Dropping it kills the process.
+/// A Collector, and the tap in front of it. Dropping it kills the process; a pod goes with its cluster.
 pub struct RunningCollector {
     tap: SinkHandle,
     wired: Wired,
     clock: Clock,
-    config: CollectorConfig,
-    process: tokio::sync::Mutex<Option<LocalCollector>>,
+    host: Host,
     state: Arc<Mutex<State>>,
+}
+
+/// Where a Collector runs.
+enum Host {
+    /// As a child process.
+    Process(Box<Process>),
+    /// In a pod of a kind cluster.
+    Pod(Box<PodCollector>),
+}
+
+/// A child process, and what another one like it is made from.
+struct Process {
+    config: CollectorConfig,
+    running: tokio::sync::Mutex<Option<LocalCollector>>,
 }
 
 /// Where a Collector's files go.
@@ -42,89 +60,18 @@ pub struct Places<'p> {
     pub logs: &'p Path,
 }
 
-/// What is known of a Collector's life.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct CollectorFacts {
-    /// What was replaced in its configuration.
-    pub rewired: Vec<Rewiring>,
-    /// What of it still names an address.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<String>,
-    /// What it counted, all its processes together.
-    pub telemetry: Telemetry,
-    /// When its last counts were read.
-    #[schemars(with = "u64")]
-    pub counted: UnixNanos,
-    /// Why its last counts could not be had, if they could not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub untold: Option<String>,
-    /// What its `prometheus` exporter served in the end.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub prometheus: Vec<Series>,
-    /// The most memory that was ever resident, in bytes.
-    pub peak_rss: u64,
-    /// When faults took it away.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub outages: Vec<CollectorAway>,
-    /// When it ended though nobody asked it to.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub crashes: Vec<Crash>,
-}
-
-/// A series of a `prometheus` exporter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Series {
-    /// The name.
-    pub name: String,
-    /// The labels.
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// The value.
-    pub value: f64,
-}
-
-/// A time in which a fault had taken the Collector away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CollectorAway {
-    /// The fault.
-    pub fault: String,
-    /// When it was told to end.
-    #[schemars(with = "u64")]
-    pub from: UnixNanos,
-    /// When it had ended.
-    #[schemars(with = "u64")]
-    pub ended: UnixNanos,
-    /// When another one was ready.
-    #[schemars(with = "u64")]
-    pub to: UnixNanos,
-}
-
-/// An end that nobody asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Crash {
-    /// When.
-    #[schemars(with = "u64")]
-    pub at: UnixNanos,
-    /// How it ended.
-    pub status: String,
-    /// The end of its log.
-    pub log: String,
-}
-
+/// What is noted of a Collector while it runs.
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// What earlier processes counted.
     earlier: Telemetry,
     /// Whether the process that runs now is to end.
-    ending: bool,
+    pub(super) ending: bool,
     peak_rss: u64,
     counted: UnixNanos,
     untold: Option<String>,
     outages: Vec<CollectorAway>,
-    crashes: Vec<Crash>,
+    pub(super) crashes: Vec<Crash>,
 }
 
 // === impl RunningCollector ===
@@ -146,7 +93,7 @@ impl RunningCollector {
         })?;
         let mut attempt = 1;
         let (wired, process) = loop {
-            let wired = configuration.wire(sink.grpc_addr(), sink.http_addr(), &files)?;
+            let wired = configuration.wire(sink, &files)?;
             let config = CollectorConfig {
                 binary: binary.path.clone(),
                 version: binary.version,
@@ -171,20 +118,31 @@ impl RunningCollector {
         };
         let tap = Sink::start(SinkConfig { forward: Some(wired.grpc), clock, ..SinkConfig::default() })
             .await
-            .map_err(|error| {
-                CommandError::environment("the tap in front of the Collector does not start").because(error)
-            })?;
-        let this = Self {
-            tap,
-            wired,
-            clock,
-            config: process.config().clone(),
-            state: Arc::default(),
-            process: tokio::sync::Mutex::new(None),
-        };
-        this.watch(&process);
-        *this.process.lock().await = Some(process);
-        Ok(this)
+            .map_err(no_tap)?;
+        let state = Arc::default();
+        watch(&state, clock, &process);
+        let host = Process { config: process.config().clone(), running: Some(process).into() };
+        Ok(Self { tap, wired, clock, state, host: Host::Process(Box::new(host)) })
+    }
+
+    /// A tap that is there before its Collector: it listens at `here`, and until the Collector is there it throws away
+    /// what it is sent.
+    pub async fn early_tap(here: SocketAddr, clock: Clock) -> Result<SinkHandle, CommandError> {
+        let config =
+            SinkConfig { grpc: here, http: here, awaits_receiver: true, clock, ..SinkConfig::default() };
+        Sink::start(config).await.map_err(no_tap)
+    }
+
+    /// Starts a Collector in a pod, behind a tap that is there already.
+    pub(crate) async fn in_pod(
+        tap: SinkHandle,
+        config: PodConfig<'_>,
+        clock: Clock,
+    ) -> Result<Self, CommandError> {
+        let state = Arc::default();
+        let (pod, wired) = PodCollector::start(config, &state, clock).await?;
+        tap.forward_to(wired.grpc);
+        Ok(Self { tap, wired, clock, state, host: Host::Pod(Box::new(pod)) })
     }
 
     /// Where spans are to be sent: the tap.
@@ -203,31 +161,45 @@ impl RunningCollector {
     }
 
     /// Ends the Collector as a fault does.
-    pub async fn take_away(&self, fault: &str, how: CollectorOutage) {
+    pub async fn take_away(&self, fault: &str, how: CollectorOutage) -> Result<(), CommandError> {
         let from = self.clock.now();
-        let mut process = self.process.lock().await;
-        let Some(running) = process.take() else { return };
-        self.state().ending = true;
-        // What it counts while it ends, nobody can read any more.
-        self.count(&running).await;
-        match how {
-            CollectorOutage::Stop => running.stop(GRACE).await,
-            CollectorOutage::Kill => running.stop(Duration::ZERO).await,
-        };
+        match &self.host {
+            Host::Process(process) => {
+                let mut process = process.running.lock().await;
+                let Some(running) = process.take() else { return Ok(()) };
+                // What it counts while it ends, nobody can read any more.
+                self.ending(Some(running.child().pid())).await;
+                match how {
+                    CollectorOutage::Stop => running.stop(GRACE).await,
+                    CollectorOutage::Kill => running.stop(Duration::ZERO).await,
+                };
+            }
+            Host::Pod(pod) => {
+                self.ending(pod.pid().await).await;
+                pod.take_away(how).await?;
+            }
+        }
         let ended = self.clock.now();
         let away = CollectorAway { fault: fault.to_owned(), from, ended, to: ended };
         self.state().outages.push(away);
+        Ok(())
     }
 
     /// Starts another Collector like the one that was taken away.
     pub async fn bring_back(&self, fault: &str) -> Result<(), CommandError> {
-        let mut process = self.process.lock().await;
-        let started = LocalCollector::start(self.config.clone(), &()).await.map_err(|error| {
-            CommandError::environment(format!("the Collector does not start again after {fault}"))
-                .because(error)
-        })?;
-        self.watch(&started);
-        *process = Some(started);
+        match &self.host {
+            Host::Process(process) => {
+                let mut running = process.running.lock().await;
+                let started = LocalCollector::start(process.config.clone(), &()).await;
+                let started = started.map_err(|error| {
+                    CommandError::environment(format!("the Collector does not start again after {fault}"))
+                        .because(error)
+                })?;
+                watch(&self.state, self.clock, &started);
+                *running = Some(started);
+            }
+            Host::Pod(pod) => pod.bring_back(&self.wired).await?,
+        }
         let to = self.clock.now();
         let mut state = self.state();
         state.ending = false;
@@ -250,15 +222,29 @@ impl RunningCollector {
 
     /// Ends the Collector, which sends on what it still has, and tells what is known of it.
     pub async fn finish(&self) -> CollectorFacts {
+        // An API server goes on sending, and what the Collector takes in after it was asked is in no count. A pod is
+        // there for some seconds more.
+        let refuse = Misbehaviour::Refuse { status: GrpcStatus::Unavailable, retry_after: None };
+        self.tap.misbehave(Some(refuse));
         let prometheus = match self.wired.prometheus {
             Some(address) => local::scrape(address).await.ok(),
             None => None,
         };
         let prometheus = prometheus.and_then(|text| prometheus::parse(&text).ok()).unwrap_or_default();
-        if let Some(running) = self.process.lock().await.take() {
-            self.state().ending = true;
-            self.count(&running).await;
-            running.stop(GRACE).await;
+        match &self.host {
+            Host::Process(process) => {
+                if let Some(running) = process.running.lock().await.take() {
+                    self.ending(Some(running.child().pid())).await;
+                    running.stop(GRACE).await;
+                }
+            }
+            Host::Pod(pod) => {
+                self.ending(pod.pid().await).await;
+                // Its log says why; what it had left is missing at the sink, and is judged there.
+                if let Err(error) = pod.take_away(CollectorOutage::Stop).await {
+                    tracing::warn!(error = error.chain(), "the Collector does not end");
+                }
+            }
         }
         let state = self.state();
         CollectorFacts {
@@ -279,23 +265,39 @@ impl RunningCollector {
 
     /// Ends the tap.
     pub async fn shutdown(self) {
-        drop(self.process.lock().await.take());
+        if let Host::Process(process) = &self.host {
+            drop(process.running.lock().await.take());
+        }
         self.tap.shutdown().await;
     }
 
-    /// The process that runs now, if one does.
+    /// The process that runs now, if one does and can be seen from here.
     pub async fn pid(&self) -> Option<u32> {
-        Some(self.process.lock().await.as_ref()?.child().pid())
+        match &self.host {
+            Host::Process(process) => Some(process.running.lock().await.as_ref()?.child().pid()),
+            Host::Pod(pod) => pod.pid().await,
+        }
     }
 
     /// Where the log of all its processes is.
     pub fn log(&self) -> PathBuf {
-        self.config.log.clone()
+        match &self.host {
+            Host::Process(process) => process.config.log.clone(),
+            Host::Pod(pod) => pod.log().to_owned(),
+        }
+    }
+
+    /// Writes what it has said to its log, if nobody does so yet.
+    pub async fn save_log(&self) {
+        if let Host::Pod(pod) = &self.host {
+            pod.save_log().await;
+        }
     }
 
     /// Adds what a process that is about to end has counted.
-    async fn count(&self, process: &LocalCollector) {
-        let peak = Meter::new(process.child().pid()).read().map_or(0, |usage| usage.peak_rss);
+    async fn ending(&self, pid: Option<u32>) {
+        self.state().ending = true;
+        let peak = pid.and_then(|pid| Meter::new(pid).read().ok()).map_or(0, |usage| usage.peak_rss);
         let counted = self.scrape().await;
         let now = self.clock.now();
         let mut state = self.state();
@@ -307,21 +309,29 @@ impl RunningCollector {
         }
     }
 
-    /// Notes when a process ends though nobody asked it to.
-    fn watch(&self, process: &LocalCollector) {
-        let (state, clock) = (Arc::clone(&self.state), self.clock);
-        let (exited, log) = (process.exited(), process.child().log().to_owned());
-        tokio::spawn(async move {
-            let status = exited.await;
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            if !state.ending {
-                let log = process::log_tail(&log, TAIL);
-                state.crashes.push(Crash { at: clock.now(), status: status.to_string(), log });
-            }
-        });
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn no_tap(error: spangate_sink::SinkError) -> CommandError {
+    CommandError::environment("the tap in front of the Collector does not start").because(error)
+}
+
+/// Notes when a process ends though nobody asked it to.
+fn watch(state: &Arc<Mutex<State>>, clock: Clock, process: &LocalCollector) {
+    let state = Arc::clone(state);
+    let (exited, log) = (process.exited(), process.child().log().to_owned());
+    tokio::spawn(async move {
+        let status = exited.await.to_string();
+        let mut state = lock(&state);
+        if !state.ending {
+            let log = process::log_tail(&log, TAIL);
+            state.crashes.push(Crash { at: clock.now(), status, reason: None, back: None, log });
+        }
+    });
 }

@@ -21,8 +21,9 @@ use super::observe::{LaneRound, Seen};
 use crate::{
     collector::{
         Configuration,
+        facts::CollectorFacts,
         oracle::Oracle,
-        running::{CollectorFacts, Places, RunningCollector},
+        running::{Places, RunningCollector},
     },
     error::CommandError,
     event::Events,

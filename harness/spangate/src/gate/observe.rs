@@ -11,7 +11,7 @@ use spangate_load::synthetic::SentTrace;
 use spangate_sink::{Passage, PassageOutcome};
 use spangate_trace::{Capture, TraceId, TraceIndex};
 
-use crate::collector::{foretold::Foretold, given::Given, oracle::Oracle, running::CollectorFacts};
+use crate::collector::{facts::CollectorFacts, foretold::Foretold, given::Given, oracle::Oracle};
 
 /// A round: both Collectors at the same time, on the same traces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -141,7 +141,12 @@ impl Administrator {
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         let start = Instant::now();
         loop {
-            api.create(&dry_run, &canary).await.map_err(failed("call the webhooks once"))?;
+            match api.create(&dry_run, &canary).await {
+                Ok(_) => {}
+                // A Service is known to every node some time after its pod is ready.
+                Err(kube::Error::Api(_)) if start.elapsed() <= CANARY_PATIENCE => {}
+                Err(error) => return Err(failed("call the webhooks once")(error)),
+            }
             let calls = *canaries.borrow();
             let (mutating, validating) =
                 (!mutating || calls.mutating > 0, !validating || calls.validating > 0);

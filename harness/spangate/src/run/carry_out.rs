@@ -26,7 +26,7 @@ use super::{
     telling::Telling,
 };
 use crate::{
-    collector::running::CollectorFacts,
+    collector::facts::CollectorFacts,
     error::CommandError,
     event::{Event, Events, Step},
     evidence::{Aborted, Facts, Generator, Outage, SinkFacts, TraceTotals},
@@ -248,7 +248,10 @@ impl Run<'_> {
         for fault in &self.plan.scenario.spec.faults {
             let Fault::Collector(fault) = fault else { continue };
             sleep_until(&self.clock, load_start + fault.during.from.get()).await;
-            collector.take_away(&fault.name, fault.does).await;
+            if let Err(error) = collector.take_away(&fault.name, fault.does).await {
+                // Nothing is known of an outage then, and what is expected of one is not met.
+                self.events.send(Event::Note(error.chain()));
+            }
             sleep_until(&self.clock, load_start + fault.during.to.get()).await;
             if let Err(error) = collector.bring_back(&fault.name).await {
                 // Its facts say that it was never there again.

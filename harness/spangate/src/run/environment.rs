@@ -24,12 +24,14 @@ use tokio::{
 
 use super::{
     api::Administrator,
+    collector_on_kind,
     directory::RunDirectory,
     etcd_proxy,
     existing::Guest,
     kind::{Ready, Surroundings},
     priority::Realtime,
     servers::{Processes, Servers},
+    webhook_service,
 };
 use crate::{
     collector::running::{Places, RunningCollector},
@@ -224,6 +226,8 @@ impl Environment {
     ) -> Result<Self, CommandError> {
         events.step(Step::Binaries);
         let model = &plan.scenario.spec.cluster;
+        let otelcol = collector_on_kind::binary(plan, assets, events).await?;
+        let gateway = webhook_service::binary(plan, assets, events).await?;
         let ready = Ready::find(model, assets, events).await?;
         let files = std::path::absolute(directory.file(FILES))
             .map_err(|error| CommandError::environment("the run has no directory").because(error))?;
@@ -240,12 +244,28 @@ impl Environment {
                         "Docker's engine must be on this machine itself, not in a virtual one or elsewhere",
                     )
                 })?;
+        let tap = match &otelcol {
+            Some(_) => Some(RunningCollector::early_tap(here, notes.clock).await?),
+            None => None,
+        };
         let proxy = etcd_proxy::on_kind(plan, here.ip(), notes).await?;
-        let otlp = sink.grpc_addr().to_string();
-        let around =
-            Surroundings { base: plan.kind_config.as_deref(), otlp: Some(&otlp), etcd_proxy: proxy.as_ref() };
+        // Where the load is traces, the API server's own have no business among them.
+        let otlp = plan.synthetic.is_none().then(|| tap.as_ref().unwrap_or(&sink).grpc_addr().to_string());
+        let around = Surroundings {
+            base: plan.kind_config.as_deref(),
+            otlp: otlp.as_deref(),
+            etcd_proxy: proxy.as_ref(),
+        };
         let servers = ready.start(network, model, around, &files, events).await?;
         let proxy = proxy.map(|proxy| proxy.handle);
+        let collector = match otelcol.as_ref().zip(tap) {
+            Some((binary, tap)) => {
+                let logs = directory.file(RunDirectory::LOGS);
+                let parts = (tap, &sink, logs.as_path());
+                Some(collector_on_kind::start(plan, &servers, binary, parts, notes, events).await?)
+            }
+            None => None,
+        };
         // Only now: nobody else should wait for kind and its Docker clients.
         let realtime = realtime(events);
         raise(realtime.as_ref(), Realtime::raise_run, events);
@@ -254,13 +274,21 @@ impl Environment {
             let note = format!("no real-time scheduling on the node, so timings are less certain: {why}");
             events.send(Event::Note(note));
         }
-        let pki = Pki::generate_for(here.ip()).map_err(no_certificates)?;
+        let names = [here.ip().to_string(), webhook_service::host()];
+        let pki = Pki::generate_for(&names.each_ref().map(String::as_str)).map_err(no_certificates)?;
         let servers = Servers::Kind(Box::new(servers));
-        let cluster = Cluster::of(plan, servers, proxy, &sink, (pki, here), start, notes, events).await?;
+        let receiver = collector.as_ref().map_or(&sink, RunningCollector::tap);
+        let cluster = Cluster::of(plan, servers, proxy, receiver, (pki, here), start, notes, events).await?;
+        if let (Some(gateway), Some(webhooks), Servers::Kind(servers)) =
+            (&gateway, &cluster.webhooks, &cluster.servers)
+        {
+            let client = cluster.administrator.client();
+            webhook_service::start(servers, client, gateway, webhooks, realtime.as_ref(), events).await?;
+        }
         raise(realtime.as_ref(), Realtime::raise_injectors, events);
-        let components = ready.components();
+        let components = ready.components().into_iter().chain(otelcol.as_ref().map(component)).collect();
         let follow = Follow::default();
-        Ok(Self { sink, collector: None, follow, cluster: Some(cluster), components, realtime })
+        Ok(Self { sink, collector, follow, cluster: Some(cluster), components, realtime })
     }
 
     /// As [`start`](Self::start), on a cluster that is there already.
@@ -289,7 +317,7 @@ impl Environment {
         let guest = Guest::enter(plan, existing, &sink, events).await?;
         let to_first_span = start.elapsed();
         let listen = existing.webhook_listen.unwrap_or(LOOPBACK);
-        let pki = Pki::generate_for(listen.ip()).map_err(no_certificates)?;
+        let pki = Pki::generate_for(&[&listen.ip().to_string()]).map_err(no_certificates)?;
         let webhooks = webhooks(plan, &pki, listen, notes).await?;
         let (administrator, components) = (guest.administrator(), guest.components());
         let servers = Servers::Existing(Box::new(guest));
@@ -344,6 +372,9 @@ impl Environment {
 
     /// Ends everything and keeps the logs; certificates, keys and data are removed.
     pub(super) async fn stop(self, directory: &RunDirectory) {
+        if let Some(collector) = &self.collector {
+            collector.save_log().await;
+        }
         if let Some(cluster) = self.cluster {
             cluster.stop(directory).await;
         }
@@ -417,7 +448,7 @@ impl Cluster {
             Ok((access, _)) => Administrator::new(&access.kubeconfig()).await.map_err(setup)?,
             Err(guest) => guest.administrator(),
         };
-        if plan.scenario.spec.cluster.tracing.enabled {
+        if plan.scenario.spec.cluster.tracing.enabled && plan.synthetic.is_none() {
             first_span(plan, receiver, &administrator, &servers).await?;
         }
         let to_first_span = start.elapsed();

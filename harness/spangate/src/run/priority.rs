@@ -68,9 +68,7 @@ impl Realtime {
         let raise = |name: &str, priority: &str| {
             let found = processes.iter().find(|(_, known)| known == name);
             let (process, _) = found.ok_or_else(|| format!("no process {name} is seen in the cluster"))?;
-            let process = process.to_string();
-            let ask = || chrt(&["--all-tasks", "--rr", "--pid", priority, &process]);
-            ask().or_else(|why| fs::write(ROOT_CGROUP, &process).map_err(|_| why).and_then(|()| ask()))
+            in_pod(*process, priority)
         };
         raise("etcd", ETCD)?;
         raise("kube-apiserver", RUN)
@@ -82,6 +80,12 @@ impl Realtime {
             processes.iter().map(|(process, _)| Lent { process: process.to_string(), home: home(*process) });
         self.lent.extend(lent);
         self.raise_pods(processes)
+    }
+
+    /// Puts a process of a pod beside the injectors, as [`raise_pods`](Self::raise_pods) does: it stands before one.
+    #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
+    pub(super) fn raise_relay(&self, process: u32) -> Result<(), String> {
+        in_pod(process, INJECTORS)
     }
 
     /// Puts the threads of the injectors above harness and control plane.
@@ -137,6 +141,13 @@ fn threads_named(names: &[&str]) -> io::Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// Gives a process of a pod real-time scheduling, in the root of the CPU cgroups if need be.
+fn in_pod(process: u32, priority: &str) -> Result<(), String> {
+    let process = process.to_string();
+    let ask = || chrt(&["--all-tasks", "--rr", "--pid", priority, &process]);
+    ask().or_else(|why| fs::write(ROOT_CGROUP, &process).map_err(|_| why).and_then(|()| ask()))
 }
 
 fn us() -> String {

@@ -10,7 +10,7 @@ use super::{scenario, span};
 use crate::{
     collector::{
         Configuration,
-        running::{CollectorAway, CollectorFacts},
+        facts::{CollectorAway, CollectorFacts},
         telemetry::{Exported, Telemetry},
     },
     evidence::{Evidence, Facts, Passed, SinkFacts},
@@ -78,14 +78,27 @@ impl Collected {
     /// The last so many exports were refused.
     pub(crate) fn refusing(mut self, exports: usize) -> Self {
         let first = self.passages.len() - exports;
-        for passage in &mut self.passages[first..] {
-            let status = spangate_scenario::model::GrpcStatus::Unavailable;
-            passage.outcome = PassageOutcome::Refused { status, message: String::new() };
-        }
+        self.refuse_from(first);
         self.kept.truncate(2 * first);
         self.facts.telemetry.received.accepted -= 2 * exports as u64;
         self.facts.telemetry.received.refused += 2 * exports as u64;
         self
+    }
+
+    /// Exports were so many times as far apart.
+    pub(crate) fn stretched(mut self, times: u64) -> Self {
+        for passage in &mut self.passages {
+            (passage.sent.0, passage.answered.0) = (passage.sent.0 * times, passage.answered.0 * times);
+        }
+        self
+    }
+
+    /// Exports from the number `first` on were refused, though what was in them came to the sink.
+    pub(crate) fn refuse_from(&mut self, first: usize) {
+        for passage in &mut self.passages[first..] {
+            let status = spangate_scenario::model::GrpcStatus::Unavailable;
+            passage.outcome = PassageOutcome::Refused { status, message: String::new() };
+        }
     }
 
     /// A fault took the Collector away.

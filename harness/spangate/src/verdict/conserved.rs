@@ -17,9 +17,9 @@ use super::{Check, Verdict};
 use crate::{
     collector::{
         TO_SINK,
+        facts::CollectorFacts,
         given::{Fate, Given},
         is_fed,
-        running::CollectorFacts,
     },
     evidence::{Case, Passed},
     text,
@@ -223,7 +223,7 @@ fn exporters(
 }
 
 /// On how many ways a span gets to the sink, where none of them drops any.
-fn plain_paths(config: &Config) -> Option<u64> {
+pub(super) fn plain_paths(config: &Config) -> Option<u64> {
     let mut paths = 0;
     for pipeline in config.pipelines().iter().filter(|pipeline| pipeline.signal() == "traces") {
         if !is_fed(config, pipeline) {

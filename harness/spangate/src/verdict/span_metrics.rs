@@ -19,8 +19,8 @@ use spangate_trace::{Kind, Row, Status, TraceId, Value};
 use super::{Check, Verdict};
 use crate::{
     collector::{
+        facts::Series,
         given::{Fate, Given},
-        running::Series,
     },
     evidence::Case,
 };

@@ -1,4 +1,4 @@
-//! Trace exporters send to the sink, the Prometheus exporter listens on loopback, files go below a directory.
+//! Trace exporters send to the sink, the Prometheus exporter listens where it is told to, files go below a directory.
 
 use super::{Endpoint, Rewiring, Role};
 use crate::{

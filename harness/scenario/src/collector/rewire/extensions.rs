@@ -1,4 +1,4 @@
-//! Extensions that listen do so on loopback, or are taken out.
+//! Extensions that listen do so where they are told to, or are taken out.
 
 use super::{ExtensionWiring, Rewiring, Role};
 use crate::collector::{Id, Section, emit};

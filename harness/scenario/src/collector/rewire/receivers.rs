@@ -1,4 +1,4 @@
-//! Receivers listen on loopback.
+//! Receivers listen where they are told to.
 
 use super::{Rewiring, Role};
 use crate::{

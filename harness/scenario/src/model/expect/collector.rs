@@ -57,6 +57,40 @@ pub struct SpanMetrics {
     pub within: Ratio,
 }
 
+/// The Collector's container ended by itself and was started again; only on kind, where a kubelet does so.
+///
+/// Without this expectation any such end is a failure. `count` counts the ends for the `reason`; one for another reason
+/// is a failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Restarts {
+    /// Why it ended, in the kubelet's words: `OOMKilled`, `Error`, `Completed`. Any reason unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["OOMKilled", "Error", "Completed"]))]
+    pub reason: Option<String>,
+    /// How often.
+    pub count: Bound<u64>,
+    /// The longest time from an end until it was ready again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub away: Option<Bound<Duration>>,
+    /// The longest time from an end until it took spans again: as long was whoever sends them dark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dark: Option<Bound<Duration>>,
+    /// Share of the spans that were sent to it which never reached the sink. Needs a configuration that drops none by
+    /// decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Bound<Ratio>>,
+}
+
+// === impl Restarts ===
+
+impl Default for Restarts {
+    /// At least one, for any reason.
+    fn default() -> Self {
+        Self { reason: None, count: Bound::at_least(1), away: None, dark: None, lost: None }
+    }
+}
+
 // === impl SpanMetrics ===
 
 impl Default for SpanMetrics {

@@ -1,9 +1,10 @@
 //! Rules for what is expected of the Collector.
 
 use crate::{
-    model::{Conserved, Kept, Load},
+    model::{Conserved, Kept, Load, Provider, Restarts},
     path::Path,
     suggest,
+    units::Comparison,
     validate::{
         Findings, Parts,
         bounds::{self, Purpose},
@@ -37,6 +38,30 @@ pub(super) fn kept(expected: &Kept, parts: &Parts<'_>, at: &Path, findings: &mut
         && let Some(load) = parts.load
     {
         self::class(class, load, &at.key("class"), findings);
+    }
+}
+
+pub(super) fn restarts(expected: &Restarts, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    needs_collector(parts, at, findings);
+    if parts.cluster.is_some_and(|cluster| cluster.provider != Provider::Kind) {
+        findings
+            .add(at, "a Collector that ends by itself is started again on kind only, by the kubelet")
+            .help("take the provider `kind`, or leave the expectation out")
+            .rests_on(Path::root().key("spec.cluster.provider"));
+    }
+    findings.require(
+        expected.reason.as_ref().is_none_or(|reason| !reason.trim().is_empty()),
+        &at.key("reason"),
+        "must not be empty",
+    );
+    bounds::count(&expected.count, &at.key("count"), findings);
+    for (key, time) in [("away", &expected.away), ("dark", &expected.dark)] {
+        if let Some(time) = time {
+            bounds::duration(time, Comparison::Less, Purpose::Check, &at.key(key), findings);
+        }
+    }
+    if let Some(lost) = &expected.lost {
+        bounds::possible_share(lost, &at.key("lost"), findings);
     }
 }
 

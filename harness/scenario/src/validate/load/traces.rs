@@ -60,6 +60,7 @@ fn fits(expectation: &Expectation) -> bool {
         Expectation::Conserved(_)
         | Expectation::Kept(_)
         | Expectation::Recovery(_)
+        | Expectation::Restarts(_)
         | Expectation::SpanMetrics(_) => true,
         Expectation::Overhead(overhead) => overhead.api_server.is_none(),
         Expectation::Fails(expectation) => fits(expectation),

@@ -2,7 +2,7 @@ use spangate_scenario::gate::parse_rules;
 
 use super::*;
 use crate::{
-    collector::running::Crash,
+    collector::facts::Crash,
     gate::testing::{CLASSES, classes, lose, rounds},
     report::overall,
     verdict::Status,
@@ -195,8 +195,13 @@ fn nothing_foretold_is_told_or_inconclusive() {
 
 #[test]
 fn a_new_collector_that_ends_is_red_and_an_old_one_is_no_measure() {
-    let crash =
-        Crash { at: spangate_trace::UnixNanos(1), status: "signal: 9".to_owned(), log: String::new() };
+    let crash = Crash {
+        at: spangate_trace::UnixNanos(1),
+        status: "signal: 9".to_owned(),
+        reason: None,
+        back: None,
+        log: String::new(),
+    };
     let mut head = rounds();
     head[1].head.facts.crashes.push(crash.clone());
     assert_eq!(overall(&judged(DEFAULT, &head).verdicts), Status::Fail);
