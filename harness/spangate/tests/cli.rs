@@ -288,15 +288,16 @@ fn no_docker_is_exit_code_3_and_says_what_to_do() {
     }
 }
 
-/// Scenario: a scenario with an etcd fault is to run on kind.
-/// Guarantees: it is refused before anything is started, with the place of the fault.
+/// Scenario: a scenario that names its own version of etcd is to run on kind.
+/// Guarantees: it is refused before anything is started, with the place of the version.
 #[test]
 fn what_kind_cannot_do_is_refused_before_the_run() {
-    let quickstart = root().join("scenarios/quickstart.yaml");
+    let own_etcd = SMOKE.replace("spec:\n", "spec:\n  cluster: {etcd: {version: \"3.6\"}}\n");
+    let (_dir, path) = with_scenario(&own_etcd);
     for command in ["run", "plan"] {
-        let output = output(spangate().args([command, "--provider", "kind"]).arg(&quickstart));
+        let output = output(spangate().args([command, "--provider", "kind"]).arg(&path));
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-        assert!(text(&output).contains("spec.faults[1].etcd: etcd faults"), "{}", text(&output));
+        assert!(text(&output).contains("spec.cluster.etcd.version: on kind"), "{}", text(&output));
     }
 }
 

@@ -28,7 +28,7 @@ const SCENARIO: &str = include_str!("job.yaml");
 const IMAGE: &str = "spangate/worker:test";
 const WORKERS: u32 = 3;
 /// Time from the manifest to the load: the pods have to come up, on a machine that does other things too.
-const LEAD: Duration = Duration::from_secs(75);
+const LEAD: Duration = Duration::from_secs(45);
 
 /// Why there can be no cluster, if there cannot.
 fn missing() -> Option<String> {
