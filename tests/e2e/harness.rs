@@ -16,7 +16,10 @@ use spangate::{
     run::{self, RunOptions, directory::RunDirectory},
     verdict::Status,
 };
-use spangate_scenario::{Loaded, model::Expectation};
+use spangate_scenario::{
+    Loaded,
+    model::{Expectation, Provider},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Written to by who needs the machine for itself, read by who can share it.
@@ -56,7 +59,9 @@ fn can_share(plan: &Plan) -> bool {
         _ => false,
     };
     let quiet = || plan.schedule.rate() <= FEW_A_SECOND && plan.scenario.spec.expect.iter().all(timeless);
-    plan.synthetic.is_some() || quiet()
+    // A kind cluster needs all of it while it starts.
+    let on_kind = plan.scenario.spec.cluster.provider == Provider::Kind;
+    !on_kind && (plan.synthetic.is_some() || quiet())
 }
 
 /// The plan of a file.

@@ -233,7 +233,7 @@ impl Environment {
             .map_err(|error| CommandError::environment("the run has no directory").because(error))?;
         events.step(Step::KindCluster);
         let start = Instant::now();
-        let network = ready.network(&format!("run-{}", std::process::id()), false, &files).await?;
+        let network = ready.network(&Ready::name_of_run(), false, &files).await?;
         let here = SocketAddr::new(network.gateway(), 0);
         // Nodes reach this machine at that address and not at loopback; nobody else does.
         let sink =

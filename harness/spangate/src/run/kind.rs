@@ -1,6 +1,9 @@
 //! What a kind cluster needs beyond local processes: Docker, kind, and a node image.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use spangate_cluster::{
     Assets, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
@@ -84,6 +87,12 @@ impl Ready {
         }
         let etcd = assets.catalogue().etcd_for(image.kubernetes).unwrap_or(Version::new(3, 6, 0));
         Ok(Self { docker, kind, image, privileges, etcd })
+    }
+
+    /// What the cluster of a run is called: no other one has that name, of this process or another.
+    pub(crate) fn name_of_run() -> String {
+        static RUNS: AtomicU32 = AtomicU32::new(1);
+        format!("run-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Makes the network of the cluster `spangate-NAME`, which goes with this process or is kept.
