@@ -123,9 +123,10 @@ fn a_great_burn_is_red() {
 /// Scenario: as many gates of equal servers, and of a burn of 10 %, as was asked for.
 /// Guarantees: no more of the equal ones are red than the gate says, and all of the burns are.
 #[test]
+#[ignore = "an hour on a machine of its own: `just prove-gate`"]
 fn the_gate_keeps_its_promises() {
-    // Asked for by name: an hour is too long for a suite that has other things to do.
-    let Ok(asked) = std::env::var("SPANGATE_PROVE_GATE") else { return };
+    let asked =
+        std::env::var("SPANGATE_PROVE_GATE").expect("SPANGATE_PROVE_GATE says how many, such as 10,5");
     let (equal, burnt) = asked.split_once(',').expect("SPANGATE_PROVE_GATE is two numbers, such as 10,5");
     let minutes: u64 = std::env::var("SPANGATE_PROVE_MINUTES").map_or(120, |it| it.parse().unwrap());
     let until = Instant::now() + Duration::from_mins(minutes);

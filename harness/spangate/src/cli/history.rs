@@ -36,7 +36,8 @@ pub(super) struct HistoryArgs {
 pub(super) fn run(args: &HistoryArgs, session: &Session) -> Result<Exit, CommandError> {
     if let Some(directory) = &args.add {
         let measured = found::measured(directory)?;
-        Entry::new(&measured, jiff::Timestamp::now().to_string(), args.label.clone()).append(&args.file)?;
+        let at = measured.began().unwrap_or_else(|| jiff::Timestamp::now().to_string());
+        Entry::new(&measured, at, args.label.clone()).append(&args.file)?;
     }
     let wanted = |arm: &str, metric: Metric| {
         args.arm.as_ref().is_none_or(|it| it == arm) && args.metric.is_none_or(|it| it == metric)

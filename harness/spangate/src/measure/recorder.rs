@@ -89,8 +89,10 @@ impl Recorder {
     pub fn start(clock: Clock, follow: Follow) -> Self {
         let (stop, stopped) = mpsc::channel::<()>();
         let read = move || Sample { at: clock.now(), host: HostTimes::read().ok(), processes: follow.read() };
+        // Before it returns, so that no time from now on is before the first reading.
+        let first = read();
         let reading = thread::Builder::new().name("spangate-usage".to_owned()).spawn(move || {
-            let mut samples = vec![read()];
+            let mut samples = vec![first];
             let mut due = Instant::now() + PACE;
             // The end of the channel is an end too.
             while stopped.recv_timeout(due.saturating_duration_since(Instant::now()))

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use spangate_scenario::{model::ApiVersion, units::Change};
 use spangate_trace::stats::{
     Bootstrap,
-    effect::{detectable_by, ratio_of_apart},
+    effect::{detectable_by, fewest, ratio_of_apart},
     median, rank_sum,
 };
 
@@ -17,10 +17,10 @@ use super::{
     Comparison, Measured, Metric, OverheadRules,
     compare::{ArmRow, Effect, Method, compare_by},
     gate::Look,
-    judge::judge,
+    judge::{about_none, judge_arm},
     rules::OverheadRule,
 };
-use crate::{error::CommandError, report::overall};
+use crate::{error::CommandError, report::overall, verdict::Verdict};
 
 /// Figures that were saved under a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,8 +120,15 @@ impl Baseline {
                 arms: vec![before, row.clone()],
                 ..look.comparison.clone()
             };
-            look.verdicts.extend(judge(&pair, rules, today));
+            look.verdicts.extend(judge_arm(&pair, &row.arm.name, rules, today));
             look.comparison.arms.push(row);
+        }
+        let arms: Vec<&str> = look.comparison.arms.iter().map(|row| row.arm.name.as_str()).collect();
+        look.verdicts.extend(rules.rules.iter().filter_map(|rule| about_none(rule, &arms)));
+        for row in old.arms.iter().filter(|row| !arms.contains(&row.arm.name.as_str())) {
+            let mut verdict = Verdict::new(row.arm.name.clone());
+            verdict.undecided("it is in the baseline and was not measured");
+            look.verdicts.push(verdict);
         }
         if look.comparison.arms.is_empty() {
             let arms: Vec<&str> = self.measured.arms.iter().map(|arm| arm.name.as_str()).collect();
@@ -141,6 +148,10 @@ impl Baseline {
                 "{} was changed since the baseline was saved, so that other requests may be behind the figures",
                 is.experiment
             ));
+        }
+        for arm in measured.arms.iter().filter(|arm| !self.measured.arms.iter().any(|it| it.name == arm.name))
+        {
+            warnings.push(format!("the baseline has no {}: nothing is said of it", arm.name));
         }
         if !self.is_of_the_machine_of(measured) {
             warnings.push(format!(
@@ -192,15 +203,18 @@ fn effect_apart(before: &[f64], after: &[f64], method: &Method) -> Option<Effect
     let bootstrap = Bootstrap { confidence: method.confidence, seed: method.seed, ..Bootstrap::default() };
     let ratio = ratio_of_apart(before, after, &bootstrap)?;
     let once = Bootstrap { resamples: 1, ..bootstrap };
+    let pairs = before.len().min(after.len()) as u64;
     Some(Effect {
-        pairs: before.len().min(after.len()) as u64,
+        pairs,
         reference: median(before, &once)?.value,
         value: median(after, &once)?.value,
         ratio,
         p: rank_sum(before, after),
         equivalence: ratio.equivalence(method.margin),
         spread: None,
-        detectable: detectable_by(&ratio, method.confidence, 0.8),
+        detectable: (pairs >= fewest(method.confidence))
+            .then(|| detectable_by(&ratio, method.confidence, 0.8))
+            .flatten(),
     })
 }
 
@@ -255,6 +269,26 @@ mod tests {
         new.key.cpu = "another".to_owned();
         assert!(statuses(&new, &rules).iter().all(|(_, status)| *status == Status::Inconclusive));
         assert!(statuses(&new, &saved().default_rules()).iter().all(|(_, status)| *status == Status::Pass));
+    }
+
+    /// Scenario: an arm of the baseline is not measured again; a rule is about one of several arms, another about none.
+    /// Guarantees: what was left out is never green, and a rule is judged for the arm that it names and for no other.
+    #[test]
+    fn arms_are_judged_for_themselves() {
+        let mut rules = saved().default_rules();
+        rules.rules.truncate(1);
+        rules.rules[0].arm = "head".to_owned();
+        let named = statuses(&spans(9.0, 1e-3), &rules);
+        assert_eq!(named, [("head: spansPerRequest -5%..+5%".to_owned(), Status::Pass)]);
+        rules.rules[0].arm = "none".to_owned();
+        assert!(
+            statuses(&spans(9.0, 1e-3), &rules).iter().all(|(_, status)| *status == Status::Inconclusive)
+        );
+        let mut new = spans(9.0, 1e-3);
+        new.arms.truncate(1);
+        new.units.retain(|unit| unit.arm == "base");
+        let left_out = statuses(&new, &saved().default_rules());
+        assert!(left_out.contains(&("head".to_owned(), Status::Inconclusive)), "{left_out:?}");
     }
 
     #[test]

@@ -162,6 +162,12 @@ fn pairs(reference: &BTreeMap<u32, f64>, arm: &BTreeMap<u32, f64>) -> Vec<(f64, 
 
 /// What the second sides are of the first ones.
 pub(crate) fn effect(pairs: &[(f64, f64)], method: &Method) -> Option<Effect> {
+    // A pair whose first side is nothing has no ratio, and counts in none.
+    let usable: Vec<(f64, f64)> = match method.pairing {
+        Pairing::InTurn => pairs.to_vec(),
+        Pairing::AtOnce => pairs.iter().copied().filter(|(reference, _)| *reference > 0.0).collect(),
+    };
+    let pairs = usable.as_slice();
     let ratio = match method.pairing {
         Pairing::InTurn => ratio_of_medians(pairs, &method.bootstrap())?,
         Pairing::AtOnce => median_of_ratios(pairs, &method.bootstrap())?,
@@ -212,6 +218,13 @@ impl Comparison {
 // === impl Measured ===
 
 impl Measured {
+    /// When the first unit began (RFC 3339); none without units.
+    pub fn began(&self) -> Option<String> {
+        let first = self.units.iter().map(|unit| unit.began_ms).min()?;
+        let at = jiff::Timestamp::from_millisecond(i64::try_from(first).ok()?).ok()?;
+        Some(at.to_string())
+    }
+
     /// The value of each round in which the arm has that figure in a unit that counts.
     pub fn by_round(&self, arm: &str, metric: Metric) -> BTreeMap<u32, f64> {
         let mut rounds: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
@@ -263,6 +276,17 @@ mod tests {
         let row = &comparison.arms[1];
         assert_eq!((row.units, row.excluded["the machine below took time"]), (7, 1));
         assert!((measured.by_round("head", Metric::CpuPerRequest)[&5] - 2e-3).abs() < 1e-12);
+    }
+
+    /// Scenario: nineteen of twenty rounds have nothing on the side of the reference, and one has a little.
+    /// Guarantees: the one pair with a ratio is not taken for twenty.
+    #[test]
+    fn pairs_without_a_ratio_count_in_none() {
+        let measured = measured(20, |round| (if round == 7 { 2.0 } else { 0.0 }, 1.0));
+        let method = Method { pairing: Pairing::AtOnce, ..Method::default() };
+        let comparison = compare_by(&measured, &method);
+        let effect = comparison.figure("head", Metric::CpuPerRequest).unwrap().effect.unwrap();
+        assert_eq!((effect.pairs, effect.detectable), (1, None));
     }
 
     #[test]

@@ -50,8 +50,9 @@ pub struct OverheadReport {
     pub rules: OverheadRules,
     /// The judgement on every rule.
     pub verdicts: Vec<Verdict>,
-    /// The most that gates of two equal arms are red, as a part.
-    pub false_red: f64,
+    /// The most that gates of two equal arms are red, as a part; none where nothing is known of it, as of a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_red: Option<f64>,
     /// What a reader should know before believing the figures.
     pub warnings: Vec<String>,
     /// When it began (RFC 3339).
@@ -93,7 +94,7 @@ impl OverheadReport {
             kind: "OverheadReport".to_owned(),
             status: look.status,
             comparison: look.comparison,
-            false_red: rules.false_red(arms),
+            false_red: Some(rules.false_red(arms)),
             rules,
             verdicts: look.verdicts,
             warnings: Vec::new(),
@@ -178,15 +179,17 @@ impl OverheadReport {
     fn foot(&self) -> String {
         let key = &self.comparison.key;
         let versions: Vec<String> = key.versions.iter().map(|(name, at)| format!("{name} {at}")).collect();
+        let promise = self.false_red.map_or_else(String::new, |share| {
+            format!(" Of gates of two equal arms at most {:.1}% are red.", share * 100.0)
+        });
         format!(
-            "{}; {} cores ({}), Linux {}; {}; {:.0} s. Of gates of two equal arms at most {:.1}% are red.",
+            "{}; {} cores ({}), Linux {}; {}; {:.0} s.{promise}",
             versions.join(", "),
             key.cores,
             key.cpu,
             key.kernel,
             self.started,
             self.seconds,
-            self.false_red * 100.0
         )
     }
 }

@@ -18,20 +18,36 @@ use crate::{
 /// Red is what is beyond the bound, and for certain a change: the near end of the interval is on the same side of no
 /// change. Green is what is for certain within the bound. What may be either is inconclusive.
 pub fn judge(comparison: &Comparison, rules: &OverheadRules, today: Date) -> Vec<Verdict> {
-    let arms = || comparison.arms.iter().filter(|row| row.arm.name != comparison.reference);
+    let names = comparison.arms.iter().map(|row| row.arm.name.as_str());
+    let arms: Vec<&str> = names.filter(|name| *name != comparison.reference).collect();
     let mut verdicts = Vec::new();
     for rule in &rules.rules {
-        let mut about = arms().filter(|row| rule.is_about(&row.arm.name)).peekable();
-        if about.peek().is_none() {
-            let mut verdict = Verdict::new(rule.to_string());
-            verdict.undecided(format!("there is no arm `{}`", rule.arm));
-            verdicts.push(verdict);
-        }
-        for row in about {
-            verdicts.push(one(comparison, rule, &row.arm.name, rules, today));
-        }
+        verdicts.extend(about_none(rule, &arms));
+        let about = arms.iter().filter(|arm| rule.is_about(arm));
+        verdicts.extend(about.map(|arm| one(comparison, rule, arm, rules, today)));
     }
     verdicts
+}
+
+/// Judges the rules that are about one arm.
+pub(super) fn judge_arm(
+    comparison: &Comparison,
+    arm: &str,
+    rules: &OverheadRules,
+    today: Date,
+) -> Vec<Verdict> {
+    let about = rules.rules.iter().filter(|rule| rule.is_about(arm));
+    about.map(|rule| one(comparison, rule, arm, rules, today)).collect()
+}
+
+/// The verdict on a rule that is about none of the arms.
+pub(super) fn about_none(rule: &OverheadRule, arms: &[&str]) -> Option<Verdict> {
+    if arms.iter().any(|arm| rule.is_about(arm)) {
+        return None;
+    }
+    let mut verdict = Verdict::new(rule.to_string());
+    verdict.undecided(format!("there is no arm `{}`", rule.arm));
+    Some(verdict)
 }
 
 fn one(
@@ -47,12 +63,13 @@ fn one(
         verdict.undecided(format!("{} was not measured", metric.label()));
         return verdict;
     };
-    let Some(effect) = &figure.effect else {
-        without_ratio(figure, rule, comparison, &mut verdict);
-        return verdict;
-    };
-    weigh(effect, rule, comparison, &mut verdict);
-    tell(effect, metric, &mut verdict);
+    match &figure.effect {
+        Some(effect) => {
+            weigh(effect, rule, comparison, &mut verdict);
+            tell(effect, metric, &mut verdict);
+        }
+        None => without_ratio(figure, rule, comparison, &mut verdict),
+    }
     if verdict.status == crate::verdict::Status::Fail
         && let Some(known) = rules.known(metric, arm)
     {

@@ -77,7 +77,7 @@ impl Metric {
 
     /// Whether the figure is the same on every machine, because it counts what was made and not how long it took.
     pub const fn travels(self) -> bool {
-        matches!(self, Self::SpansPerRequest | Self::BytesPerRequest | Self::Loss)
+        matches!(self, Self::SpansPerRequest | Self::BytesPerRequest)
     }
 }
 

@@ -3,7 +3,7 @@
 //! From one start of an API server to the next CPU time a request differs by a tenth, mostly because of what the machine does
 //! at that time. So both servers run at the same time, each with an etcd, a sink and a load of its own, the same one; what
 //! the machine does is then in both, and the ratio of the two differs far less. A round is one start of both, and the unit
-//! of sampling; what was measured of one is [plain data](figures).
+//! of sampling; what was measured of one is plain data.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spangate_trace::stats::{Sequential, effect::detectable};
+use spangate_trace::stats::{
+    Sequential,
+    effect::{detectable, fewest},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{figures::both, side::Side};
@@ -142,6 +145,13 @@ impl Pair {
         if !(2..=1_000).contains(&self.rounds) {
             return Err(CommandError::usage(format!("--rounds must be 2 to 1000, got {}", self.rounds)));
         }
+        let needed = fewest(Self::looks_of(&self.rules, self.rounds).each());
+        if u64::from(self.rounds) < needed {
+            return Err(CommandError::usage(format!(
+                "{} rounds can never decide a rule at a confidence of {}: {needed} can",
+                self.rounds, self.rules.confidence
+            )));
+        }
         Ok(())
     }
 
@@ -248,7 +258,6 @@ impl Rounds<'_> {
             Ok(measured) => measured,
             Err(error) if error.exit() == Exit::Environment && self.failed + 1 < FAILURES => {
                 self.failed += 1;
-                self.events.send(Event::Note(format!("round {round} does not count: {}", error.chain())));
                 (Vec::new(), Err(error.chain()))
             }
             Err(error) => return Err(error),

@@ -120,11 +120,12 @@ pub(super) fn own_cpu(
         let nanos = usage.cpu_at(process, to)?.saturating_sub(usage.cpu_at(process, from)?);
         Some(nanos as f64 / 1e9)
     };
-    let share = rest.and_then(|(from, to)| {
-        let seconds = to.since(from).as_secs_f64();
-        (seconds > 0.0).then(|| used(from, to))?.map(|cpu| cpu / seconds)
-    });
-    Some(used(from, to)? - share.unwrap_or_default() * to.since(from).as_secs_f64())
+    let at_rest = match rest.map(|(from, to)| (from, to, to.since(from).as_secs_f64())) {
+        // What it uses at rest was to be measured: where it was not, nothing is known of the rest.
+        Some((from, to, seconds)) if seconds > 0.0 => used(from, to)? / seconds,
+        _ => 0.0,
+    };
+    Some(used(from, to)? - at_rest * to.since(from).as_secs_f64())
 }
 
 /// The figures of a unit with an API server, or why it does not count.

@@ -201,6 +201,11 @@ impl ExperimentReport {
                 }
                 verdict.checks.push(Check::told(metric.label(), shown, n));
             }
+            let paired = row.figures.iter().filter_map(|figure| Some(figure.effect?.pairs)).min();
+            if let Some(pairs) = paired.filter(|pairs| row.units >= fewest && *pairs < fewest) {
+                let reference = &self.measured.reference;
+                verdict.undecided(format!("{pairs} pairs with {reference}, and its intervals need {fewest}"));
+            }
             if row.units < fewest {
                 let excluded = match row.excluded.values().sum::<u64>() {
                     0 => String::new(),
@@ -268,12 +273,14 @@ impl ExperimentReport {
         let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1_u32 << 20));
         let row = |line: &TestbedLine| {
             let it = &line.figures;
-            let row = self.comparison.arms.iter().find(|row| row.arm.name == line.arm);
-            let loss = row.and_then(|row| figure(row, Metric::Loss)).map(|it| it.value.value);
-            let result = match loss {
+            // Of all units: one that lost spans is a loss, whatever the others did.
+            let units = self.measured.units.iter().filter(|unit| unit.arm == line.arm);
+            let losses = units.filter_map(|unit| unit.figures.get(&Metric::Loss).copied());
+            let result = match losses.reduce(f64::max) {
                 Some(loss) if loss > 0.0 => format!("FAIL: lost {}", text::percent(loss)),
                 _ if it.late > LATE => format!("LATE by {}", text::float(it.late * 1e9)),
-                _ => "PASS".to_owned(),
+                Some(_) => "PASS".to_owned(),
+                None => "-".to_owned(),
             };
             vec![
                 line.arm.clone(),
@@ -384,7 +391,7 @@ fn straight(linear: &Linear) -> String {
     for it in &linear.between {
         let verdict = match it.differs.contains(0.0) {
             _ if it.rounds < fewest(CONFIDENCE) => "undecided",
-            true => "on the line",
+            true => "not told from the line",
             false => "NOT on the line",
         };
         let _ = write!(
