@@ -27,7 +27,7 @@ pub fn file(version: Version, endpoint: &str, sampling: Option<PerMillion>) -> S
 
 /// What a `TracingConfiguration` says: the receiver, and the sampling rate if there is one.
 ///
-/// Nothing, if it is not one that [`file`] wrote.
+/// Nothing, if it is not one that [`file()`] wrote.
 pub fn read(text: &str) -> Option<(String, Option<PerMillion>)> {
     let config = document::read(text).ok()?;
     let endpoint = config["endpoint"].as_str()?.to_owned();

@@ -9,7 +9,7 @@ use std::{
 use super::{error::KindError, network::KindNetwork, node::KindNode, start::KindClusterConfig};
 use crate::{kubeconfig::Access, process::Child, version::Version};
 
-/// A cluster whose API server is ready. Dropping it removes it.
+/// A cluster whose API server is ready. Dropping it removes it, and keeps its logs.
 #[derive(Debug)]
 pub struct KindCluster {
     pub(super) network: KindNetwork,

@@ -150,7 +150,10 @@ impl KindConfig<'_> {
             config["networking"]["disableDefaultCNI"] = true.into();
         }
         for patch in self.patches(&config)? {
-            push(&mut config, "kubeadmConfigPatches", patch.into());
+            let node = control_plane(&mut config)?;
+            // kind applies a node's own patches after those of the cluster, and a list replaces a list.
+            let last = if node["kubeadmConfigPatches"].is_array() { node } else { &mut config };
+            push(last, "kubeadmConfigPatches", patch.into());
         }
         Ok(document::write(&config))
     }

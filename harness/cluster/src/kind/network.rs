@@ -1,6 +1,9 @@
 //! The network of one cluster, which stands before the cluster does and goes after it.
 
-use std::{net::IpAddr, path::Path};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use super::{
     docker::Docker,
@@ -15,6 +18,8 @@ pub struct KindNetwork {
     pub(super) docker: Docker,
     name: String,
     gateway: IpAddr,
+    /// Where the logs of its nodes go when it is dropped: nobody has asked for its end then.
+    pub(super) logs: Option<PathBuf>,
     released: bool,
 }
 
@@ -33,7 +38,7 @@ impl KindNetwork {
         docker.run(&args)?;
         // From here on it is removed, whatever happens.
         let unknown = IpAddr::from([0, 0, 0, 0]);
-        let mut this = Self { docker: docker.clone(), name, gateway: unknown, released: false };
+        let mut this = Self { docker: docker.clone(), name, gateway: unknown, logs: None, released: false };
         let format = "{{(index .IPAM.Config 0).Gateway}}";
         let said = docker.run(["network", "inspect", "--format", format, &this.name])?;
         let no_gateway = |_| KindError::NoGateway { network: this.name.clone(), said: said.clone() };
@@ -87,9 +92,11 @@ impl KindNetwork {
 
 impl Drop for KindNetwork {
     fn drop(&mut self) {
-        if !self.released
-            && let Err(error) = standing::remove(&self.docker, &self.name)
-        {
+        if self.released {
+            return;
+        }
+        self.logs.iter().for_each(|dir| self.save_logs(dir));
+        if let Err(error) = standing::remove(&self.docker, &self.name) {
             tracing::warn!(
                 cluster = self.name,
                 %error,

@@ -1,10 +1,6 @@
 //! The node with the API server, as Docker sees it.
 
-use super::{
-    docker::{Docker, DockerError},
-    error::KindError,
-    standing,
-};
+use super::{docker::Docker, error::KindError, standing};
 
 /// A node. It does not keep its cluster alive.
 #[derive(Debug, Clone)]
@@ -26,13 +22,13 @@ impl KindNode {
         Ok(standing::processes(&self.docker, &self.name)?)
     }
 
-    /// Kills the processes of a name (SIGKILL); it is no error if there are none. Blocks.
+    /// Kills the processes of a name (SIGKILL). Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Also when there are none.
     pub fn kill(&self, process: &str) -> Result<(), KindError> {
-        match self.docker.run(["exec", &self.name, "pkill", "-KILL", "-x", process]) {
-            // So it ends where there was none.
-            Err(DockerError::Failed { said, .. }) if said.is_empty() => Ok(()),
-            killed => Ok(killed.map(drop)?),
-        }
+        Ok(self.docker.run(["exec", &self.name, "pkill", "-KILL", "-x", process]).map(drop)?)
     }
 
     /// What the kubelet has kept of what a container said, of all the times that it was started. Blocks.

@@ -3,7 +3,13 @@
 //! Every cluster has a bridge network of its own, of the cluster's name, and all that we know of it is in the labels of
 //! that network. So nothing needs to be written down elsewhere, and a cluster whose maker was killed is found.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,19 +69,30 @@ impl Standing {
     /// All clusters of ours, by name. Blocks.
     pub fn list(docker: &Docker) -> Result<Vec<Self>, DockerError> {
         let mut found: BTreeMap<String, Self> = BTreeMap::new();
+        // Before networks, which are there before their nodes: a cluster that is made meanwhile is one without nodes, and
+        // never one without an owner.
+        let format = format!("{{{{.Names}}}}\t{{{{.Label {CLUSTER:?}}}}}\t{{{{.State}}}}\t{{{{.Networks}}}}");
+        let filter = format!("label={CLUSTER}");
+        let nodes = docker.run(["ps", "--all", "--filter", &filter, "--format", &format])?;
+        let mut strange = BTreeSet::new();
         let filter = format!("label={LABEL}=cluster");
         let networks = docker.run(["network", "ls", "--filter", &filter, "--format", "{{.Name}}"])?;
         for name in networks.lines() {
             let format = format!("{{{{index .Labels {OWNER:?}}}}}");
-            let owner = docker.run(["network", "inspect", "--format", &format, name])?;
-            let owner = serde_json::from_str(&owner).ok();
+            // Removed meanwhile, by the run that made it.
+            let Ok(owner) = docker.run(["network", "inspect", "--format", &format, name]) else { continue };
             let name = name.to_owned();
-            found.insert(name.clone(), Self { name, owner, nodes: Vec::new(), running: false });
+            let Ok(owner) = serde_json::from_str(&owner) else {
+                tracing::warn!(name, owner, "another version made this cluster: it is left alone");
+                strange.insert(name);
+                continue;
+            };
+            found.insert(name.clone(), Self { name, owner: Some(owner), nodes: Vec::new(), running: false });
         }
-        let format = format!("{{{{.Names}}}}\t{{{{.Label {CLUSTER:?}}}}}\t{{{{.State}}}}\t{{{{.Networks}}}}");
-        let filter = format!("label={CLUSTER}");
-        let nodes = docker.run(["ps", "--all", "--filter", &filter, "--format", &format])?;
         for (node, cluster, runs) in nodes.lines().filter_map(our_node) {
+            if strange.contains(cluster) {
+                continue;
+            }
             let standing = found.entry(cluster.to_owned()).or_insert_with(|| Self {
                 name: cluster.to_owned(),
                 owner: None,
@@ -101,9 +118,9 @@ impl Standing {
         }
     }
 
-    /// The processes on its first node, by their numbers on this machine and their names. Blocks.
+    /// The processes on the node with the API server, by their numbers on this machine and their names. Blocks.
     pub fn processes(&self, docker: &Docker) -> Result<Vec<(u32, String)>, DockerError> {
-        self.nodes.first().map_or_else(|| Ok(Vec::new()), |node| processes(docker, node))
+        processes(docker, &format!("{}-control-plane", self.name))
     }
 
     /// Removes it and the directory of a kept one. Blocks.

@@ -92,7 +92,7 @@ impl KindClusterConfig {
         Self::tracing_dir(dir).join(TRACING_FILE)
     }
 
-    /// The directory in `dir` with what is set for services, for [`KindConfig::drop_ins`](super::KindConfig::drop_ins).
+    /// The directory in `dir` with what is set for services, for kind's config.
     pub fn drop_ins_dir(dir: &Path) -> PathBuf {
         dir.join("drop-ins")
     }
@@ -108,7 +108,7 @@ impl KindClusterConfig {
 impl KindNetwork {
     /// Has kind make the nodes, and returns when all that runs on them is ready. Their logs are kept when that fails.
     pub async fn start(
-        self,
+        mut self,
         config: &KindClusterConfig,
         progress: &dyn Progress,
     ) -> Result<KindCluster, KindError> {
@@ -119,6 +119,7 @@ impl KindNetwork {
             self.save_logs(&config.dir);
             explained(error, &fs::read_to_string(config.dir.join("kube-apiserver.log")).unwrap_or_default())
         })?;
+        self.logs = Some(config.dir.clone());
         let waiting = self.wait_for_end(config)?;
         progress.event(Event::Ready { what: READY, elapsed: began.elapsed() });
         let node = KindNode { docker: self.docker.clone(), name: self.node() };

@@ -121,7 +121,11 @@ pub(super) fn refused(error: PlayError) -> CommandError {
 pub(super) fn on_kind() -> Vec<(String, Standing)> {
     let standing = kind::docker().ok().and_then(|docker| Standing::list(&docker).ok());
     let kept = standing.into_iter().flatten().filter(Standing::is_kept);
-    kept.map(|standing| (standing.name.trim_start_matches("spangate-").to_owned(), standing)).collect()
+    let named = |standing: Standing| {
+        let name = standing.name.strip_prefix("spangate-").unwrap_or(&standing.name);
+        (name.to_owned(), standing)
+    };
+    kept.map(named).collect()
 }
 
 fn down(play: &Play, name: &str) -> Result<(), CommandError> {

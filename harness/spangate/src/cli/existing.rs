@@ -16,7 +16,7 @@ use super::{ProviderName, cluster};
 use crate::{
     error::CommandError,
     existing::{Existing, OTLP_LISTEN, Whose, mark, unsuitable},
-    plan::shell_word,
+    plan::{Plan, shell_word},
     run::kind,
     worker::Access,
 };
@@ -26,7 +26,7 @@ use crate::{
 #[command(next_help_heading = "An existing cluster")]
 pub(super) struct ExistingArgs {
     /// Run on the control plane that `spangate cluster up NAME` has started, and leave it as it was.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["kubeconfig", "context", "allow_context", "otlp_listen"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["kubeconfig", "context", "allow_context", "otlp_listen", "unprivileged_context"])]
     reuse: Option<String>,
     /// Kubeconfig of the cluster; by default the one that kubectl takes.
     #[arg(long, value_name = "PATH")]
@@ -100,18 +100,22 @@ impl ExistingArgs {
             return Err(CommandError::usage(message)
                 .help("name an address of this machine that it reaches with --webhook-listen IP:PORT"));
         }
-        let load = &loaded.scenario.spec.load;
-        let senders = load.entries().map(|entry| &entry.identity);
-        let mut senders = senders.chain(load.watchers.iter().map(|watchers| &watchers.identity));
-        let has_unprivileged = senders.any(|identity| identity.as_str() == Identity::UNPRIVILEGED);
-        drop(senders);
-        if has_unprivileged && existing.access.unprivileged.is_none() {
-            let message =
-                format!("{} sends as `unprivileged`, and nobody says who that is", loaded.path.display());
-            return Err(CommandError::usage(message).help("name a context with --unprivileged-context"));
-        }
         existing.move_in(&mut loaded.scenario);
         Ok((loaded, Some(existing)))
+    }
+
+    /// Refuses a plan that sends as somebody whom nobody has named, also where only a replayed record says so: the API server
+    /// would take them for `system:anonymous`.
+    pub(super) fn check_senders(plan: &Plan, existing: &Existing) -> Result<(), CommandError> {
+        let is_sent = plan.preparation.identities.contains(&Identity::unprivileged());
+        if is_sent && existing.access.unprivileged.is_none() {
+            let message = format!(
+                "{} sends as `unprivileged`, and nobody says who that is",
+                plan.scenario.metadata.name
+            );
+            return Err(CommandError::usage(message).help("name a context with --unprivileged-context"));
+        }
+        Ok(())
     }
 
     /// The cluster of a kubeconfig, if it may be used.
@@ -176,6 +180,8 @@ impl ExistingArgs {
         let admin = admin.filter(|group| *group == spangate_scenario::model::Cluster::CLUSTER_ADMINS);
         let admin = admin.map(|_| spangate_cluster::pki::CLUSTER_ADMIN);
         let (access, context) = Access::by_kubeconfig(Some(&kubeconfig), admin, unprivileged)?;
+        let mut options = vec![("reuse", name.to_owned())];
+        options.extend(self.webhook_listen.map(|address| ("webhook-listen", address.to_string())));
         let webhook_listen = self.webhook_listen.unwrap_or(SocketAddr::new(otlp_listen.ip(), 0));
         Ok(Existing {
             access,
@@ -184,7 +190,7 @@ impl ExistingArgs {
             webhook_listen: Some(webhook_listen),
             whose,
             mark: mark(),
-            options: vec![("reuse", name.to_owned())],
+            options,
         })
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use spangate_load::Summary;
-use spangate_scenario::Loaded;
+use spangate_scenario::{Loaded, model::Provider};
 
 use super::{
     Output, ProviderName, Session, colour, existing::ExistingArgs, print, print_json, terminal, warn,
@@ -89,6 +89,26 @@ pub(super) fn provided(mut loaded: Loaded, provider: Option<ProviderName>) -> Re
     Err(CommandError::usage(message).help(lines.collect::<Vec<_>>().join("\n")))
 }
 
+/// Refuses options that the provider of the scenario has no use for.
+fn suited(loaded: Loaded, args: &RunArgs) -> Result<Loaded, CommandError> {
+    let provider = loaded.scenario.spec.cluster.provider;
+    let given = [
+        ("--kube-apiserver", args.kube_apiserver.is_some(), Provider::Local),
+        ("--etcd", args.etcd.is_some(), Provider::Local),
+        ("--kind-config", args.kind_config.is_some(), Provider::Kind),
+    ];
+    match given.into_iter().find(|(_, given, of)| *given && *of != provider) {
+        Some((option, _, of)) => {
+            let message = format!(
+                "{option} is for the provider {of}, and {} runs on {provider}",
+                loaded.path.display()
+            );
+            Err(CommandError::usage(message).help("leave it out, or choose another --provider"))
+        }
+        None => Ok(loaded),
+    }
+}
+
 /// The scenario with another config of kind, if there is one.
 fn with_kind_config(mut loaded: Loaded, config: Option<&Path>) -> Result<Loaded, CommandError> {
     if let Some(config) = config {
@@ -146,12 +166,19 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
     for file in &args.files {
         let loaded = read_scenario(file)
             .and_then(|loaded| provided(loaded, provider))
+            .and_then(|loaded| suited(loaded, &args))
             .and_then(|loaded| with_kind_config(loaded, args.kind_config.as_deref()))
             .and_then(|loaded| replaying(loaded, args.record.as_deref()))
             .and_then(|loaded| collecting(loaded, &args))
             .and_then(|loaded| args.existing.settle(loaded, &args.files));
         match loaded.and_then(|(loaded, existing)| Ok((Plan::new(loaded, args.seed)?, existing))) {
             Ok((mut plan, existing)) => {
+                if let Some(existing) = &existing
+                    && let Err(error) = ExistingArgs::check_senders(&plan, existing)
+                {
+                    outcome.broken(file.display().to_string(), error);
+                    continue;
+                }
                 plan.existing = existing;
                 plan.record_override.clone_from(&args.record);
                 plan.collector_override =

@@ -29,7 +29,7 @@ use spangate_scenario::{
     model::{self, CollectorOutage, Workload},
 };
 use spangate_sink::SinkHandle;
-use spangate_trace::Clock;
+use spangate_trace::{Clock, UnixNanos};
 use tokio::{
     net::TcpStream,
     task::JoinHandle,
@@ -260,7 +260,8 @@ async fn watch(pods: Api<Pod>, state: Arc<Mutex<State>>, clock: Clock) {
 async fn note(life: &mut Life, pod: &Pod, pods: &Api<Pod>, state: &Mutex<State>, clock: Clock) {
     let (now, news) = (clock.now(), life.see(pod));
     for ended in &news.ended {
-        if lock(state).ending {
+        let ending = lock(state).ending;
+        if ending.is_some_and(|since| was_asked_for(ended, since)) {
             continue;
         }
         let log = tail(pods, pod, ended.replaced).await;
@@ -273,6 +274,18 @@ async fn note(life: &mut Life, pod: &Pod, pods: &Api<Pod>, state: &Mutex<State>,
             crash.back = Some(now);
         });
     }
+}
+
+/// As exactly as kubelets tell when a container ended.
+const SECOND: Duration = Duration::from_secs(1);
+/// Why the kubelet says that a container ended which wanted more memory than it has.
+const OOM_KILLED: &str = "OOMKilled";
+
+/// Whether a container has ended because it was asked to at this time: what ran out of memory has not, nor what ended in an
+/// earlier second. Kubelets tell no more than the second, and tell it late.
+fn was_asked_for(ended: &Ended, since: UnixNanos) -> bool {
+    let earlier = ended.at.is_some_and(|at| at + SECOND <= since);
+    ended.reason != OOM_KILLED && !earlier
 }
 
 /// The end of a container in words.
@@ -337,6 +350,23 @@ fn broke_off(panic: tokio::task::JoinError) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Scenario: a container that was asked to end did so; another ended seconds before, and one ran out of memory.
+    /// Guarantees: only the first is excused.
+    #[test]
+    fn only_what_was_asked_for_is_excused() {
+        let second = |at: u64| UnixNanos(at * 1_000_000_000);
+        let ended = |reason: &str, at| Ended {
+            reason: reason.to_owned(),
+            exit_code: None,
+            at: Some(second(at)),
+            replaced: false,
+        };
+        let asked = second(10) + Duration::from_millis(700);
+        assert!(was_asked_for(&ended("Error", 10), asked) && was_asked_for(&ended("Completed", 11), asked));
+        assert!(!was_asked_for(&ended("Error", 9), asked));
+        assert!(!was_asked_for(&ended(OOM_KILLED, 11), asked));
+    }
 
     #[test]
     fn the_first_of_each_role_gets_the_port_that_everybody_expects() {

@@ -65,8 +65,8 @@ pub struct Places<'p> {
 pub(super) struct State {
     /// What earlier processes counted.
     earlier: Telemetry,
-    /// Whether the process that runs now is to end.
-    pub(super) ending: bool,
+    /// Since when the process that runs now is to end, if it is.
+    pub(super) ending: Option<UnixNanos>,
     peak_rss: u64,
     counted: UnixNanos,
     untold: Option<String>,
@@ -202,7 +202,7 @@ impl RunningCollector {
         }
         let to = self.clock.now();
         let mut state = self.state();
-        state.ending = false;
+        state.ending = None;
         if let Some(away) = state.outages.iter_mut().rev().find(|away| away.fault == fault) {
             away.to = to;
         }
@@ -296,7 +296,7 @@ impl RunningCollector {
 
     /// Adds what a process that is about to end has counted.
     async fn ending(&self, pid: Option<u32>) {
-        self.state().ending = true;
+        self.state().ending = Some(self.clock.now());
         let peak = pid.and_then(|pid| Meter::new(pid).read().ok()).map_or(0, |usage| usage.peak_rss);
         let counted = self.scrape().await;
         let now = self.clock.now();
@@ -329,7 +329,7 @@ fn watch(state: &Arc<Mutex<State>>, clock: Clock, process: &LocalCollector) {
     tokio::spawn(async move {
         let status = exited.await.to_string();
         let mut state = lock(&state);
-        if !state.ending {
+        if state.ending.is_none() {
             let log = process::log_tail(&log, TAIL);
             state.crashes.push(Crash { at: clock.now(), status, reason: None, back: None, log });
         }

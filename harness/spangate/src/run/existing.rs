@@ -192,22 +192,27 @@ impl Guest {
 
     /// Removes the objects of `kinds` that have these labels, and gives their names.
     async fn remove(&self, selector: &str, kinds: &[Kind]) -> Result<Vec<String>, SetupError> {
-        let mut removed = Vec::new();
+        let (mut removed, mut failed) = (Vec::new(), None);
         for kind in kinds {
-            removed.extend(match kind {
-                Kind::Mutating => self.remove_all::<MutatingWebhookConfiguration>(selector).await?,
-                Kind::Validating => self.remove_all::<ValidatingWebhookConfiguration>(selector).await?,
-                Kind::ClusterRole => self.remove_all::<ClusterRole>(selector).await?,
-                Kind::ClusterRoleBinding => self.remove_all::<ClusterRoleBinding>(selector).await?,
-                Kind::Namespace => self.remove_all::<Namespace>(selector).await?,
-            });
+            let gone = match kind {
+                Kind::Mutating => self.remove_all::<MutatingWebhookConfiguration>(selector).await,
+                Kind::Validating => self.remove_all::<ValidatingWebhookConfiguration>(selector).await,
+                Kind::ClusterRole => self.remove_all::<ClusterRole>(selector).await,
+                Kind::ClusterRoleBinding => self.remove_all::<ClusterRoleBinding>(selector).await,
+                Kind::Namespace => self.remove_all::<Namespace>(selector).await,
+            };
+            // One kind that cannot be removed keeps none of the others there.
+            match gone {
+                Ok(names) => removed.extend(names),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
         if matches!(self.existing.whose, Whose::Kept { controllers: false, .. })
             && kinds.contains(&Kind::Namespace)
         {
             self.finalize(selector).await?;
         }
-        Ok(removed)
+        failed.map_or(Ok(removed), Err)
     }
 
     async fn remove_all<K>(&self, selector: &str) -> Result<Vec<String>, SetupError>

@@ -6,7 +6,7 @@ use std::{
 };
 
 use spangate_cluster::{
-    Assets, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
+    Assets, AssetsEnv, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
     kind::{self, KindClusterConfig, KindConfig, KindEtcdProxy, Owner, Privileges, SINGLE_NODE, Standing},
     tracing_config,
 };
@@ -212,14 +212,18 @@ pub(crate) fn planned(
         authority: Path::new("<directory of the run>/etcd-authority"),
     };
     let image = Image::of(cluster)?;
+    let traced = cluster.tracing.enabled;
     let config = KindConfig {
         base: base.unwrap_or(SINGLE_NODE),
         name: "spangate-<run>",
         kubernetes: image.kubernetes,
-        etcd: Version::new(3, 7, 0),
+        etcd: Assets::new(AssetsEnv::from_process())
+            .catalogue()
+            .etcd_for(image.kubernetes)
+            .unwrap_or(Version::new(3, 6, 0)),
         cluster,
-        tracing: Some(Path::new("<directory of the run>/tracing")),
-        otlp: Some("<gateway of the cluster's network>:<port of the sink>"),
+        tracing: traced.then_some(Path::new("<directory of the run>/tracing")),
+        otlp: traced.then_some("<gateway of the cluster's network>:<port of the sink>"),
         drop_ins: Path::new("<directory of the run>/drop-ins"),
         etcd_proxy: etcd_proxy.then_some(proxy),
         own_image: image.own,

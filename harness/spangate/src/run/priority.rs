@@ -44,6 +44,9 @@ struct Lent {
     home: Option<PathBuf>,
 }
 
+/// The processes of a control plane that are raised.
+const PODS: [&str; 2] = ["etcd", "kube-apiserver"];
+
 // === impl Realtime ===
 
 impl Realtime {
@@ -70,14 +73,14 @@ impl Realtime {
             let (process, _) = found.ok_or_else(|| format!("no process {name} is seen in the cluster"))?;
             in_pod(*process, priority)
         };
-        raise("etcd", ETCD)?;
-        raise("kube-apiserver", RUN)
+        raise(PODS[0], ETCD)?;
+        raise(PODS[1], RUN)
     }
 
     /// As [`raise_pods`](Self::raise_pods), for a control plane that outlives the run.
     pub(super) fn lend(&mut self, processes: &[(u32, String)]) -> Result<(), String> {
-        let lent =
-            processes.iter().map(|(process, _)| Lent { process: process.to_string(), home: home(*process) });
+        let ours = processes.iter().filter(|(_, name)| PODS.contains(&name.as_str()));
+        let lent = ours.map(|(process, _)| Lent { process: process.to_string(), home: home(*process) });
         self.lent.extend(lent);
         self.raise_pods(processes)
     }

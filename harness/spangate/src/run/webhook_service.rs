@@ -76,7 +76,11 @@ pub(super) async fn start(
     })?;
     // What a call waits for the relay is in its span and in no ledger.
     let process = cluster.processes().unwrap_or_default().into_iter().find(|(_, name)| name == PROCESS);
-    let raised = realtime.zip(process).map(|(realtime, (process, _))| realtime.raise_relay(process));
+    let raise = |realtime: &Realtime| match &process {
+        Some((process, _)) => realtime.raise_relay(*process),
+        None => Err(format!("no process {PROCESS} is seen on the node of the API server")),
+    };
+    let raised = realtime.map(raise);
     if let Some(Err(why)) = raised {
         let note = format!(
             "no real-time scheduling for the pod before the webhooks, so timings are less certain: {why}"

@@ -87,6 +87,31 @@ kubeadmConfigPatches:
     insta::assert_snapshot!(config.complete().unwrap());
 }
 
+/// Scenario: the user's config has a patch of the node's own, which kind applies after those of the cluster.
+/// Guarantees: ours come after it, on the same node, with its flags in them.
+#[test]
+fn patches_of_a_node_do_not_undo_ours() {
+    let base = "
+kind: Cluster
+apiVersion: kind.x-k8s.io/v1alpha4
+nodes:
+- role: control-plane
+  kubeadmConfigPatches:
+  - |
+    kind: ClusterConfiguration
+    apiServer: {extraArgs: {audit-log-path: /dev/null}}
+";
+    let text = config(base, &cluster()).complete().unwrap();
+    let config = document::read(&text).unwrap();
+    assert_eq!(config["kubeadmConfigPatches"], Value::Null, "{text}");
+    let patches = config["nodes"][0]["kubeadmConfigPatches"].as_array().unwrap();
+    let last = patches.last().unwrap().as_str().unwrap();
+    assert!(
+        patches.len() > 1 && last.contains("tracing-config-file") && last.contains("audit-log-path"),
+        "{text}"
+    );
+}
+
 #[test]
 fn without_tracing_nothing_is_mounted() {
     let cluster = cluster();

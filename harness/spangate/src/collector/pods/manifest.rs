@@ -51,12 +51,11 @@ pub(super) fn workload(collector: &model::Collector, image: &str, wired: &Wired,
     pod["terminationGracePeriodSeconds"] = grace.into();
     pod["volumes"] =
         json!([{"name": "config", "configMap": {"name": NAME}}, {"name": "files", "emptyDir": {}}]);
+    // There its process and its log are looked for.
+    pod["nodeSelector"] = json!({CONTROL_PLANE: ""});
     let mut spec = json!({"selector": {"matchLabels": pods::labels(NAME)}});
     match kind {
-        Workload::DaemonSet => {
-            pod["hostNetwork"] = true.into();
-            pod["nodeSelector"] = json!({CONTROL_PLANE: ""});
-        }
+        Workload::DaemonSet => pod["hostNetwork"] = true.into(),
         Workload::Deployment => spec["replicas"] = 1.into(),
     }
     spec["template"] = json!({"metadata": {"labels": pods::labels(NAME)}, "spec": pod});
