@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use spangate_scenario::{Experiment, experiment::ExperimentArm, units::PerMillion};
 use spangate_trace::stats::{self, Bootstrap, Estimate};
 
-use crate::overhead::{Measured, Metric, Unit};
+use crate::overhead::{Measured, Metric};
 
 /// What a straight line says of the arms that differ in nothing but their rate. Times are in seconds of CPU a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,11 +52,7 @@ pub fn linear(experiment: &Experiment, measured: &Measured) -> Option<Linear> {
     let arms = || experiment.spec.arms.iter().filter_map(|arm| Some((arm, rate(arm)?)));
     let end = |wanted: f64| arms().find(|(_, rate)| (rate - wanted).abs() < 1e-9).map(|(arm, _)| arm);
     let (from, to) = (end(0.0)?, end(1.0)?);
-    let at = |arm: &str, round: u32| {
-        let mut units = measured.units.iter().filter(|unit: &&Unit| unit.arm == arm && unit.round == round);
-        let unit = units.find(|unit| unit.excluded.is_none())?;
-        unit.figures.get(&Metric::CpuPerRequest).copied()
-    };
+    let at = |arm: &str, round: u32| measured.by_round(arm, Metric::CpuPerRequest).get(&round).copied();
     let method = Bootstrap::default();
     let rounds = 1..=experiment.spec.rounds;
     let ends: Vec<(u32, f64, f64)> = rounds
