@@ -43,6 +43,7 @@ pub(crate) use summary::{Note, Tally};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 pub use users::keep_ctrl_c;
+pub use thread::THREAD;
 pub use watchdog::GeneratorLoad;
 
 use self::{

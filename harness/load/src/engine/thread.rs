@@ -14,6 +14,9 @@ use tokio::{
 
 use super::timer::Timer;
 
+/// The name of the thread, by which it can be given a priority of its own.
+pub const THREAD: &str = "load";
+
 /// A thread with a runtime. It ends when this is dropped, and gives up what runs on it.
 #[derive(Debug)]
 pub(super) struct LoadThread {
@@ -34,7 +37,7 @@ impl LoadThread {
             Arc::new(Timer::new()?)
         };
         let (running, over) = oneshot::channel();
-        thread::Builder::new().name("load".to_owned()).spawn(move || {
+        thread::Builder::new().name(THREAD.to_owned()).spawn(move || {
             // Nothing is ever sent: an error is the end.
             let _ = runtime.block_on(over);
         })?;
@@ -66,7 +69,7 @@ mod tests {
         let id = || async { (thread::current().id(), thread::current().name().map(str::to_owned)) };
         let (first, second) =
             (load.run(id()).await, load.run(async move { tokio::spawn(id()).await.unwrap() }).await);
-        assert_eq!((&first, first.1.as_deref()), (&second, Some("load")));
+        assert_eq!((&first, first.1.as_deref()), (&second, Some(THREAD)));
         assert_ne!(first.0, thread::current().id());
     }
 

@@ -104,6 +104,7 @@ impl Run<'_> {
             .watch(self.cancel)
             .await
             .map_err(|error| CommandError::environment("the watchers cannot begin").because(error))?;
+        environment.raise_load(events);
         let monitor = StallMonitor::start(self.clock, environment.realtime());
         let recorder = self.record().await;
         let rest = match (&plan.quiet, cluster.api_server_pid()) {

@@ -19,10 +19,11 @@ use std::{
 
 use rustix::thread::Pid;
 use spangate_inject::THREADS;
+use spangate_load::engine::THREAD;
 
 /// etcd: its garbage collector takes every idle CPU, and what a call waits for it is in the ledger.
 const ETCD: &str = "1";
-/// The API server, and the load and the sink beside it.
+/// The API server, and the sink beside it; the load too where something is injected.
 const RUN: &str = "2";
 /// The injectors: what a call waits for them, or they for a CPU, is in a span and in no ledger.
 const INJECTORS: &str = "3";
@@ -94,8 +95,14 @@ impl Realtime {
     /// Puts the threads of the injectors above harness and control plane.
     #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
     pub(super) fn raise_injectors(&self) -> Result<(), String> {
-        let threads = threads_named(&THREADS).map_err(|error| format!("cannot find our threads: {error}"))?;
-        threads.iter().try_for_each(|thread| chrt(&["--rr", "--pid", INJECTORS, thread]))
+        raise_threads(&THREADS)
+    }
+
+    /// Puts the thread of the load above the API server, which it then never waits for: not for a run with injectors, since
+    /// there it would stand between a call and its span.
+    #[expect(clippy::unused_self, reason = "only who has real-time scheduling may have more of it")]
+    pub(super) fn raise_load(&self) -> Result<(), String> {
+        raise_threads(&[THREAD])
     }
 
     /// Puts one thread of this process above everything else of the run.
@@ -130,6 +137,12 @@ fn home(process: u32) -> Option<PathBuf> {
         controllers.split(',').any(|controller| controller == "cpu").then(|| fields.next())?
     })?;
     Some(Path::new("/sys/fs/cgroup/cpu").join(path.trim_start_matches('/')).join("cgroup.procs"))
+}
+
+/// Puts our threads with one of these names above harness and control plane.
+fn raise_threads(names: &[&str]) -> Result<(), String> {
+    let threads = threads_named(names).map_err(|error| format!("cannot find our threads: {error}"))?;
+    threads.iter().try_for_each(|thread| chrt(&["--rr", "--pid", INJECTORS, thread]))
 }
 
 /// The numbers of our threads with one of these names.
