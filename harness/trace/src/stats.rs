@@ -16,7 +16,7 @@ pub mod rank;
 pub mod sequential;
 
 pub use binomial::Binomial;
-pub use bootstrap::{Bootstrap, mean_difference, median, ratio};
+pub use bootstrap::{Bootstrap, mean_difference, median, median_value, ratio};
 pub use change_point::{ChangePoint, ChangePoints};
 pub use effect::{Equivalence, ratio_of_medians};
 pub use proportion::{clopper_pearson, wilson};

@@ -70,6 +70,13 @@ pub fn median(values: &[f64], method: &Bootstrap) -> Option<Estimate> {
     }))
 }
 
+/// The median of `values` alone, without an interval; of an even number of them the mean of the two in the middle.
+///
+/// `None` of no values.
+pub fn median_value(values: &[f64]) -> Option<f64> {
+    middle(&mut values.to_vec())
+}
+
 /// The median of values, which are sorted for it.
 pub(super) fn middle(values: &mut [f64]) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
@@ -219,6 +226,7 @@ mod tests {
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[3.0, 1.0, 5.0, 2.0, 4.0]), Some(Estimate { value: 3.0, low: 1.0, high: 5.0 }));
         assert_eq!(of(&[4.0, 1.0]).map(|estimate| estimate.value), Some(2.5));
+        assert_eq!([&[][..], &[4.0, 1.0], &[3.0, 9.0, 1.0]].map(median_value), [None, Some(2.5), Some(3.0)]);
         let mut random = SplitMix64::new(2);
         let sure = Bootstrap { confidence: 0.999_9, ..method };
         let many = median(&skewed(&mut random, 400), &sure).unwrap();

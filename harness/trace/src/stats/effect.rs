@@ -115,6 +115,20 @@ pub fn detectable_by(ratio: &Estimate, confidence: f64, power: f64) -> Option<f6
     Some(((one + z(power)) * deviation).exp_m1()).filter(|least| least.is_finite())
 }
 
+/// The spread of pairs by the width of a ratio's interval of so many of them, for [`detectable`]: the one of which as many
+/// pairs have an interval so wide, whatever the estimator. With it another number of pairs can be foretold.
+///
+/// `None` where the interval has no width that can be told.
+///
+/// # Panics
+///
+/// When `confidence` is not between 0 and 1.
+pub fn spread_by(ratio: &Estimate, pairs: u64, confidence: f64) -> Option<f64> {
+    let deviation = (ratio.high / ratio.low).ln() / (2.0 * z(1.0 - super::tail(confidence)));
+    let spread = deviation / (std::f64::consts::FRAC_PI_2 / pairs.max(1) as f64).sqrt();
+    Some(spread).filter(|spread| spread.is_finite())
+}
+
 /// The number of pairs that show `effect` (0.05 is 5 %) with the probability `power`: [`detectable`], turned around.
 ///
 /// # Panics
@@ -304,6 +318,12 @@ mod tests {
         let least = detectable_by(&ratio, 0.95, 0.8).unwrap();
         assert!((least - ((1.959_964 + 0.841_621) * 0.048_629_f64).exp_m1()).abs() < 1e-5, "{least}");
         assert_eq!(detectable_by(&Estimate { low: 0.0, ..ratio }, 0.95, 0.8), None);
+        // As many pairs again show the same, and four times as many half of it (by its logarithm).
+        let spread = spread_by(&ratio, 6, 0.95).unwrap();
+        assert!((detectable(spread, 6, 0.95, 0.8) - least).abs() < 1e-12);
+        let (more, half) = (detectable(spread, 24, 0.95, 0.8).ln_1p(), least.ln_1p() / 2.0);
+        assert!((more - half).abs() < 1e-12, "{more} {half}");
+        assert_eq!(spread_by(&Estimate { low: 0.0, ..ratio }, 6, 0.95), None);
     }
 
     /// Scenario: an effect as large as twenty pairs are said to show with 80 %.
