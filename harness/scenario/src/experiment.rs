@@ -31,10 +31,12 @@ use crate::{
     validate::{Finding, validate, validate_dns_label},
 };
 
-pub use crate::model::experiment::{Experiment, ExperimentArm, ExperimentKind, ExperimentSpec, Quiet};
+pub use crate::model::experiment::{Experiment, ExperimentArm, ExperimentKind, ExperimentSpec, Quiet, Until};
 
 /// Rounds of an experiment; each of them is every arm once.
 const MAX_ROUNDS: u32 = 1000;
+/// Looks at an experiment: more of them make its intervals wider than they save rounds.
+const MAX_LOOKS: u32 = 20;
 
 /// Reads and checks the text of an experiment; `name` is shown in messages. All mistakes are told at once, those of
 /// meaning when the form is right.
@@ -75,6 +77,15 @@ fn check(experiment: &Experiment) -> Vec<Finding> {
     }
     if spec.budget.is_some_and(|budget| budget.is_zero()) {
         add(at.key("budget"), "must be longer than 0s".to_owned(), None);
+    }
+    if let Some(until) = &spec.until {
+        let at = at.key("until");
+        if until.within.get() <= 0.0 {
+            add(at.key("within"), "no interval is so narrow".to_owned(), Some("say 5%".to_owned()));
+        }
+        if !(1..=MAX_LOOKS).contains(&until.looks) {
+            add(at.key("looks"), format!("must be 1 to {MAX_LOOKS}, got {}", until.looks), None);
+        }
     }
     if spec.arms.len() < 2 {
         let message = format!("has {} arms, and only two or more can be compared", spec.arms.len());
@@ -153,6 +164,9 @@ spec:
         let experiment = parse("e.yaml", GOOD).unwrap();
         assert_eq!(parse("e.yaml", &experiment.to_yaml()).unwrap(), experiment);
         assert_eq!(experiment.spec.measured(), crate::units::Duration::from_secs(25));
+        let until = parse("e.yaml", &GOOD.replace("  load:", "  until: {within: 5%}\n  load:")).unwrap();
+        assert_eq!(until.spec.until.map(|until| (until.within.get(), until.looks)), Some((0.05, 4)));
+        assert_eq!(parse("e.yaml", &until.to_yaml()).unwrap(), until);
     }
 
     #[test]
@@ -169,7 +183,7 @@ spec:
     #[test]
     fn every_mistake_has_its_place() {
         let text = GOOD
-            .replace("reference: without", "reference: witout\n  rounds: 0")
+            .replace("reference: without", "reference: witout\n  rounds: 0\n  until: {within: 0%, looks: 21}")
             .replace("warmUp: 5s", "warmUp: 30s")
             .replace("resource: configmaps}}", "resource: configmaps}, as: nobody}")
             .replace("{enabled: false}", "{enabled: false, samplingRatePerMillion: 1}")
@@ -184,15 +198,17 @@ spec:
         let wanted = [
             "5 spec.reference: there is no arm `witout`",
             "6 spec.rounds: must be 1 to 1000, got 0",
-            "7 spec.warmUp: the load is over after 30s, so nothing is left to measure",
-            "10 spec.load.mix[0].as: there is no identity `nobody`",
-            "12 spec.arms[0].tracing.samplingRatePerMillion: has no effect: tracing is not enabled",
-            "13 spec.arms[1].name: another arm is called `without` too",
-            "13 spec.arms[1].rate: the load is no traces",
-            "14 spec.arms[2].name: `A` is not a DNS label",
-            "14 spec.arms[2].kubernetes: `v1` is not a version",
-            "14 spec.arms[2].collector: has no configuration of the Collector",
-            "14 spec.arms[2].sink.delay.fixed: a delay of 0s does nothing",
+            "7 spec.until.within: no interval is so narrow",
+            "7 spec.until.looks: must be 1 to 20, got 21",
+            "8 spec.warmUp: the load is over after 30s, so nothing is left to measure",
+            "11 spec.load.mix[0].as: there is no identity `nobody`",
+            "13 spec.arms[0].tracing.samplingRatePerMillion: has no effect: tracing is not enabled",
+            "14 spec.arms[1].name: another arm is called `without` too",
+            "14 spec.arms[1].rate: the load is no traces",
+            "15 spec.arms[2].name: `A` is not a DNS label",
+            "15 spec.arms[2].kubernetes: `v1` is not a version",
+            "15 spec.arms[2].collector: has no configuration of the Collector",
+            "15 spec.arms[2].sink.delay.fixed: a delay of 0s does nothing",
         ];
         assert_eq!(found, wanted, "{found:#?}");
     }

@@ -54,6 +54,9 @@ pub struct ExperimentSpec {
     /// Time after which no further round begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Duration>,
+    /// How well every arm has to be known, so that no further round begins; `rounds` are the most then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
     /// The control plane, as far as arms do not say otherwise.
     #[serde(default)]
     pub cluster: Cluster,
@@ -64,6 +67,18 @@ pub struct ExperimentSpec {
     pub load: Load,
     /// What is compared, in the order in which reports have it.
     pub arms: Vec<ExperimentArm>,
+}
+
+/// How well every arm has to be known. An experiment is looked at a few times, and each look pays for the others: all
+/// intervals are as wide as so many looks make them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Until {
+    /// So far does the interval of what CPU time is of the reference's reach at most, to either side of the ratio.
+    pub within: Ratio,
+    /// How often it is looked at, evenly up to `rounds`, the end included.
+    #[serde(default = "default_looks")]
+    pub looks: u32,
 }
 
 /// When a server that has just started is quiet enough: it has work of its own long after it is ready.
@@ -120,6 +135,10 @@ fn default_rounds() -> u32 {
 
 fn default_warm_up() -> Duration {
     Duration::from_secs(10)
+}
+
+fn default_looks() -> u32 {
+    4
 }
 
 fn default_retries() -> u32 {
