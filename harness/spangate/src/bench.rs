@@ -10,6 +10,7 @@ pub mod design;
 mod duet;
 pub mod experiment;
 pub mod report;
+pub(crate) mod trouble;
 
 pub use design::{Design, Operation};
 pub use duet::{DuetOptions, run};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     evidence::{Facts, Generator},
     exit::Exit,
+    measure::Machine,
     verdict::{Status, Verdict},
 };
 
@@ -33,6 +34,9 @@ pub struct Report {
     pub verdicts: Vec<Verdict>,
     /// What ran.
     pub components: Vec<Component>,
+    /// Where it ran; reports from before it was noted have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// What was sent.
     pub requests: RequestTotals,
     /// What is known of the run besides ledgers and spans.

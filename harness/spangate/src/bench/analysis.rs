@@ -208,6 +208,7 @@ mod tests {
                     Measurements::API_SERVER.to_owned(),
                     Usage { cpu_nanos: u64::try_from(cpu.as_nanos()).unwrap(), ..Usage::default() },
                 )]),
+                ..Sample::default()
             };
             let block = usize::try_from(tenth / 20).unwrap().min(per_request.len() - 1);
             cpu += Duration::from_secs_f64(per_request[block] * design.rate / 1e10);

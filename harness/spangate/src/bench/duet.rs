@@ -7,11 +7,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     analysis::analyse,
     design::{Design, Operation},
-    report::{DuetReport, Machine, Said},
+    report::{DuetReport, Said},
+    trouble::{Stretch, look_for_space},
 };
 use crate::{
     error::CommandError,
     event::{Event, Events},
+    measure::Machine,
     plan::Plan,
     report::Report,
     run::{RunOptions, directory::RunDirectory},
@@ -64,10 +66,13 @@ pub async fn run(
             .map_err(|error| CommandError::bug("the scenario of the duet is not valid").because(error))?;
         let path = PathBuf::from(format!("duet-{}.yaml", operation.name()));
         let plan = Plan::new(spangate_scenario::Loaded { scenario, text, path }, None)?;
+        look_for_space(&directory)?;
+        let stretch = Stretch::begin();
         let (judged, run) = carry_out(*operation, plan, &runs).await?;
+        let clocks = stretch.clocks_agree();
         report.components = judged.components;
         let evidence = saved::read(&run, None)?;
-        report.rows.push(match analyse(design, *operation, &evidence) {
+        report.rows.push(match clocks.and_then(|()| analyse(design, *operation, &evidence)) {
             Ok(row) => Said::Row(Box::new(row)),
             Err(why) => Said::Nothing { operation: *operation, why },
         });

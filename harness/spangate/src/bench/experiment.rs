@@ -1,8 +1,7 @@
 //! Experiments: arms that are measured in turns, each unit with processes of its own, from the file to the report.
 //!
-//! The [`rounds`] measure what the file declares and keep every unit as soon as it is measured; [`figures`] of a unit,
-//! and whether cost is [`linear`](mod@linear), are pure. The [`report`] says it in
-//! every form, one of which is a [`page`] with pictures.
+//! The [`rounds`] measure what the file declares and keep every unit as soon as it is measured, until a [`stop`]; [`figures`]
+//! of a unit, and whether cost is [`linear`](mod@linear), are pure. The [`report`] says it in every form, one of which is a [`page`] with pictures.
 
 pub mod api_server;
 pub mod collector;
@@ -13,6 +12,7 @@ pub mod page;
 mod plot;
 pub mod report;
 pub mod rounds;
+pub mod stop;
 
 pub use report::ExperimentReport;
 pub use rounds::{ExperimentOptions, Found, Outcome, Task, run};

@@ -1,6 +1,6 @@
 //! The report of a duet, in every form.
 
-use std::{fmt::Write as _, fs};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use spangate_trace::stats::Estimate;
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
+    measure::Machine,
     report::{Component, Report},
     text,
 };
@@ -54,34 +55,6 @@ pub enum Said {
         /// Why not.
         why: String,
     },
-}
-
-/// The machine: CPU times mean nothing without it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Machine {
-    /// The model of its CPUs, by `/proc/cpuinfo`.
-    pub cpu: String,
-    /// CPUs that this process may use.
-    pub cpus: usize,
-    /// The release of its kernel.
-    pub kernel: String,
-}
-
-// === impl Machine ===
-
-impl Machine {
-    /// This one.
-    pub fn this() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo");
-        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-        Self {
-            cpu: model.map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned()),
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-        }
-    }
 }
 
 // === impl DuetReport ===

@@ -9,7 +9,7 @@ use super::{Output, Session, print, print_json, terminal};
 use crate::{
     bench::{
         self, Design, DuetOptions, Operation,
-        experiment::{self, ExperimentOptions, ExperimentReport, Task, api_server},
+        experiment::{self, ExperimentOptions, ExperimentReport, Task, api_server, stop::Stop},
     },
     error::CommandError,
     event::Events,
@@ -189,6 +189,52 @@ fn base(file: &Path) -> PathBuf {
     file.parent().unwrap_or_else(|| Path::new("")).to_owned()
 }
 
+/// What the command line says of an experiment in place of its file.
+pub(super) struct Choice<'c> {
+    /// The arms beside the reference; all of them where it names none.
+    pub(super) arms: &'c [String],
+    /// How often each is measured.
+    pub(super) rounds: Option<u32>,
+    /// The seed.
+    pub(super) seed: Option<u64>,
+}
+
+/// Reads an experiment and everything that it names, so that a mistake in the last arm costs no time; `check` looks at a unit
+/// of each arm.
+pub(super) fn read_experiment(
+    file: &Path,
+    choice: &Choice<'_>,
+    check: impl Fn(&Task<'_>) -> Result<(), CommandError>,
+) -> Result<Experiment, CommandError> {
+    let mut experiment = super::gate::read(file, spangate_scenario::experiment::parse)?;
+    let spec = &mut experiment.spec;
+    spec.rounds = choice.rounds.unwrap_or(spec.rounds);
+    spec.seed = choice.seed.unwrap_or(spec.seed);
+    for name in choice.arms {
+        if !spec.arms.iter().any(|arm| arm.name == *name) {
+            return Err(CommandError::usage(format!("{} has no arm `{name}`", file.display())));
+        }
+    }
+    if !choice.arms.is_empty() {
+        spec.arms.retain(|arm| arm.name == spec.reference || choice.arms.contains(&arm.name));
+    }
+    if spec.rounds == 0 {
+        return Err(CommandError::usage("no round tells nothing: measure one or more"));
+    }
+    Stop::check(spec)?;
+    let base = base(file);
+    for arm in &experiment.spec.arms {
+        let task = Task { experiment: &experiment, arm, round: 1, directory: Path::new(""), base: &base };
+        check(&task)?;
+    }
+    // So that the experiment is whole in its own directory, and its hash knows all of it.
+    let spec = &mut experiment.spec;
+    for collector in spec.arms.iter_mut().map(|arm| &mut arm.collector).chain([&mut spec.collector]) {
+        collector.as_mut().map_or(Ok(()), |collector| inline(collector, &base))?;
+    }
+    Ok(experiment)
+}
+
 /// Puts the configuration of a Collector in place of the name of its file.
 fn inline(collector: &mut model::Collector, base: &Path) -> Result<(), CommandError> {
     let Some(file) = collector.config_file.take() else { return Ok(()) };
@@ -235,8 +281,7 @@ impl Said {
 // === impl ExperimentArgs ===
 
 impl ExperimentArgs {
-    /// Reads the experiment and everything that it names, so that a mistake in the last arm costs no time. Nothing where a
-    /// bench is gone on with.
+    /// Reads the experiment and everything that it names. Nothing where a bench is gone on with.
     fn experiment(
         &self,
         file: &Path,
@@ -245,32 +290,8 @@ impl ExperimentArgs {
         if self.resume.is_some() {
             return Ok(None);
         }
-        let mut experiment = super::gate::read(file, spangate_scenario::experiment::parse)?;
-        let spec = &mut experiment.spec;
-        spec.rounds = self.rounds.unwrap_or(spec.rounds);
-        spec.seed = self.seed.unwrap_or(spec.seed);
-        for name in &self.arms {
-            if !spec.arms.iter().any(|arm| arm.name == *name) {
-                return Err(CommandError::usage(format!("{} has no arm `{name}`", file.display())));
-            }
-        }
-        if !self.arms.is_empty() {
-            spec.arms.retain(|arm| arm.name == spec.reference || self.arms.contains(&arm.name));
-        }
-        if spec.rounds == 0 {
-            return Err(CommandError::usage("no round tells nothing: measure one or more"));
-        }
-        let base = base(file);
-        for arm in &experiment.spec.arms {
-            let task = Task { experiment: &experiment, arm, round: 1, directory: Path::new(""), base: &base };
-            check(&task)?;
-        }
-        // So that the experiment is whole in its own directory, and its hash knows all of it.
-        let spec = &mut experiment.spec;
-        for collector in spec.arms.iter_mut().map(|arm| &mut arm.collector).chain([&mut spec.collector]) {
-            collector.as_mut().map_or(Ok(()), |collector| inline(collector, &base))?;
-        }
-        Ok(Some(experiment))
+        let choice = Choice { arms: &self.arms, rounds: self.rounds, seed: self.seed };
+        read_experiment(file, &choice, check).map(Some)
     }
 
     fn options(&self, base: PathBuf, repeat: String) -> ExperimentOptions {

@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::CgroupUsage;
+
 /// What a process has used since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +26,36 @@ pub struct Usage {
     pub peak_rss: u64,
     /// Threads.
     pub threads: u64,
+    /// What went through its calls, where that may be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+}
+
+/// Bytes that went through calls of `read` and `write` and their kind (`proc_pid_io(5)`). Programs in Go use these for
+/// connections and files alike, so that it is all that kube-apiserver, etcd and the Collector are sent and send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// Bytes that were read.
+    pub read: u64,
+    /// Bytes that were written.
+    pub written: u64,
+}
+
+/// What is too dear to be read at every pace: the kernel walks all of the process's memory for it, and all of its threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Detail {
+    /// Memory that is resident, each page that others have too by its part, in bytes; none where it may not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pss: Option<u64>,
+    /// How often a thread that is still there left its CPU because it waited.
+    pub voluntary_switches: u64,
+    /// How often such a thread had to leave it.
+    pub involuntary_switches: u64,
+    /// What its control group has used, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupUsage>,
 }
 
 /// Reads what a process uses, again and again.
@@ -32,6 +64,7 @@ pub struct Usage {
 /// it count: what it did after that, up to one pace of the reader, is not seen.
 #[derive(Debug)]
 pub struct Meter {
+    pid: u32,
     directory: PathBuf,
     /// What each thread had at the last reading.
     threads: BTreeMap<String, Scheduled>,
@@ -53,6 +86,7 @@ impl Meter {
     /// Reads the process `pid`.
     pub fn new(pid: u32) -> Self {
         Self {
+            pid,
             directory: Path::new("/proc").join(pid.to_string()),
             threads: BTreeMap::new(),
             ended: Scheduled::default(),
@@ -91,9 +125,30 @@ impl Meter {
             rss: 1024 * kib("VmRSS:")?,
             peak_rss: 1024 * kib("VmHWM:")?,
             threads: now.len() as u64,
+            traffic: fs::read_to_string(self.directory.join("io"))
+                .ok()
+                .and_then(|text| Traffic::parse(&text)),
         };
         self.threads = now;
         Ok(usage)
+    }
+
+    /// What is too dear to be read again and again.
+    ///
+    /// # Errors
+    ///
+    /// When the process has ended, or procfs does not show it.
+    pub fn detail(&self) -> io::Result<Detail> {
+        let mut detail = Detail { cgroup: CgroupUsage::of(self.pid), ..Detail::default() };
+        for entry in fs::read_dir(self.directory.join("task"))? {
+            let Ok(text) = fs::read_to_string(entry?.path().join("status")) else { continue };
+            let switches = |key| field(&text, key).unwrap_or_default();
+            detail.voluntary_switches += switches("voluntary_ctxt_switches:");
+            detail.involuntary_switches += switches("nonvoluntary_ctxt_switches:");
+        }
+        let memory = fs::read_to_string(self.directory.join("smaps_rollup"));
+        detail.pss = memory.ok().and_then(|text| field(&text, "Pss:")).map(|kib| 1024 * kib);
+        Ok(detail)
     }
 }
 
@@ -105,6 +160,19 @@ fn unreadable(what: &str) -> io::Error {
 fn field(status: &str, key: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(key))?;
     value.split_whitespace().next()?.parse().ok()
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    fn parse(text: &str) -> Option<Self> {
+        Some(Self { read: field(text, "rchar:")?, written: field(text, "wchar:")? })
+    }
+
+    /// This and that of another process.
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self { read: self.read + other.read, written: self.written + other.written }
+    }
 }
 
 // === impl Scheduled ===
@@ -148,6 +216,21 @@ mod tests {
         assert_eq!(Scheduled::parse("12 34 5\n"), Some(counts));
         assert_eq!(Scheduled::parse("12 34"), None);
         assert_eq!(field("Name: a\nVmRSS:\t  123 kB\n", "VmRSS:"), Some(123));
+        let traffic = Traffic { read: 6976, written: 12 };
+        assert_eq!(Traffic::parse("rchar: 6976\nwchar: 12\nsyscr: 10\n"), Some(traffic));
+    }
+
+    #[test]
+    fn details_are_of_this_process() {
+        let meter = Meter::new(std::process::id());
+        let before = meter.detail().unwrap();
+        let pss = before.pss.expect("a process may read its own");
+        let rss = Meter::new(std::process::id()).read().unwrap().peak_rss;
+        assert!(pss > 0 && pss < 2 * rss, "{pss} {rss}");
+        // This thread waits for the other one.
+        thread::spawn(|| burn(Duration::from_millis(5))).join().unwrap();
+        assert!(meter.detail().unwrap().voluntary_switches > before.voluntary_switches, "{before:?}");
+        assert!(Meter::new(u32::MAX).detail().is_err());
     }
 
     #[test]

@@ -5,10 +5,26 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use spangate_trace::UnixNanos;
 
-use super::{HostTimes, Usage};
+use super::{Detail, HostTimes, Surroundings, Usage};
+
+/// Where one phase of a run ends and the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Border {
+    /// Everything has been started and prepared.
+    Start,
+    /// The API server is quiet; what it uses at rest is measured from here on.
+    Rest,
+    /// The load is about to begin.
+    Load,
+    /// The load is over.
+    LoadEnd,
+    /// The last span is through.
+    End,
+}
 
 /// One reading of everything.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sample {
     /// When.
@@ -16,8 +32,18 @@ pub struct Sample {
     /// The machine, where it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostTimes>,
-    /// What each process has used so far, by its name; several one after the other under one name are added up.
+    /// What else goes on there.
+    #[serde(default)]
+    pub surroundings: Surroundings,
+    /// What each process has used so far, by its name; several one after the other under one name are added up. One that
+    /// could not be read so far is not there.
     pub processes: BTreeMap<String, Usage>,
+    /// The border at which it was read, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub border: Option<Border>,
+    /// What is read at borders alone, by the name of the process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, Detail>,
 }
 
 /// The readings of a run, in the order of time.
@@ -116,6 +142,7 @@ mod tests {
                 "etcd".to_owned(),
                 Usage { cpu_nanos: *cpu_nanos, peak_rss: 7 * at, ..Usage::default() },
             )]),
+            ..Sample::default()
         };
         Measurements(readings.iter().map(sample).collect())
     }
@@ -139,5 +166,17 @@ mod tests {
         assert_eq!(windows.iter().map(|window| window.cpu_nanos).sum::<u64>(), 240);
         assert_eq!(windows[0].cpu_nanos, 40);
         assert_eq!(measured.windows("etcd", UnixNanos(0), UnixNanos(401), 4), None);
+    }
+
+    /// A reading of a run from before borders and surroundings were recorded.
+    #[test]
+    fn old_readings_are_read() {
+        let line = r#"{"at":1,"host":{"total":10,"idle":5,"steal":0},"processes":{"etcd":{"cpuNanos":7,"waitNanos":1,
+            "slices":1,"rss":1,"peakRss":1,"threads":1}}}"#;
+        let sample: Sample = serde_json::from_str(line).unwrap();
+        assert_eq!((sample.processes["etcd"].cpu_nanos, sample.border), (7, None));
+        let again =
+            serde_json::to_string(&Sample { border: Some(Border::LoadEnd), ..sample.clone() }).unwrap();
+        assert!(again.contains(r#""border":"loadEnd""#), "{again}");
     }
 }

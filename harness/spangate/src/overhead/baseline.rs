@@ -10,12 +10,12 @@ use spangate_scenario::{model::ApiVersion, units::Change};
 use spangate_trace::stats::{
     Bootstrap,
     effect::{detectable_by, fewest, ratio_of_apart},
-    median, rank_sum,
+    median_value, rank_sum,
 };
 
 use super::{
     Comparison, Measured, Metric, OverheadRules,
-    compare::{ArmRow, Effect, Method, compare_by},
+    compare::{ArmRow, Effect, Method, POWER, compare_by},
     gate::Look,
     judge::{about_none, judge_arm},
     rules::OverheadRule,
@@ -202,18 +202,17 @@ impl Baseline {
 fn effect_apart(before: &[f64], after: &[f64], method: &Method) -> Option<Effect> {
     let bootstrap = Bootstrap { confidence: method.confidence, seed: method.seed, ..Bootstrap::default() };
     let ratio = ratio_of_apart(before, after, &bootstrap)?;
-    let once = Bootstrap { resamples: 1, ..bootstrap };
     let pairs = before.len().min(after.len()) as u64;
     Some(Effect {
         pairs,
-        reference: median(before, &once)?.value,
-        value: median(after, &once)?.value,
+        reference: median_value(before)?,
+        value: median_value(after)?,
         ratio,
         p: rank_sum(before, after),
         equivalence: ratio.equivalence(method.margin),
         spread: None,
         detectable: (pairs >= fewest(method.confidence))
-            .then(|| detectable_by(&ratio, method.confidence, 0.8))
+            .then(|| detectable_by(&ratio, method.confidence, POWER))
             .flatten(),
     })
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use spangate_trace::stats::{
     Bootstrap, Equivalence, Estimate,
-    effect::{detectable_by, fewest, median_of_ratios, spread},
-    median, ratio_of_medians, signed_rank,
+    effect::{detectable, detectable_by, fewest, median_of_ratios, spread},
+    median, median_value, ratio_of_medians, signed_rank,
 };
 
 use super::{Arm, Key, Measured, Metric, Unit};
+use crate::text::growth;
 
 /// What an experiment's figures say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,7 +111,12 @@ pub struct Effect {
 }
 
 /// The power of which [`Effect::detectable`] is told.
-const POWER: f64 = 0.8;
+pub(crate) const POWER: f64 = 0.8;
+
+/// The least change that so many pairs of a deviation show with that power, in words.
+pub(crate) fn would_show(spread: f64, pairs: u32, confidence: f64) -> String {
+    growth(1.0 + detectable(spread, pairs.into(), confidence, POWER))
+}
 
 /// Compares with 95 % intervals and a margin of 5 %.
 pub fn compare(measured: &Measured) -> Comparison {
@@ -173,10 +179,7 @@ pub(crate) fn effect(pairs: &[(f64, f64)], method: &Method) -> Option<Effect> {
         Pairing::AtOnce => median_of_ratios(pairs, &method.bootstrap())?,
     };
     let differences: Vec<f64> = pairs.iter().map(|(reference, value)| value - reference).collect();
-    let middle = |side: fn(&(f64, f64)) -> f64| {
-        let values: Vec<f64> = pairs.iter().map(side).collect();
-        median(&values, &Bootstrap { resamples: 1, ..method.bootstrap() }).map(|it| it.value)
-    };
+    let middle = |side: fn(&(f64, f64)) -> f64| median_value(&pairs.iter().map(side).collect::<Vec<f64>>());
     Some(Effect {
         pairs: pairs.len() as u64,
         reference: middle(|pair| pair.0)?,
@@ -194,7 +197,7 @@ pub(crate) fn effect(pairs: &[(f64, f64)], method: &Method) -> Option<Effect> {
 // === impl Method ===
 
 impl Method {
-    fn bootstrap(&self) -> Bootstrap {
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
         Bootstrap { confidence: self.confidence, seed: self.seed, ..Bootstrap::default() }
     }
 }
@@ -202,6 +205,16 @@ impl Method {
 impl Default for Method {
     fn default() -> Self {
         Self { confidence: 0.95, margin: 0.05, seed: Bootstrap::default().seed, pairing: Pairing::InTurn }
+    }
+}
+
+// === impl ArmRow ===
+
+impl ArmRow {
+    /// What the arm's CPU time is of the reference's: for a request, or else for a span.
+    pub fn main_effect(&self) -> Option<Effect> {
+        let figure = |metric: Metric| self.figures.iter().find(|figure| figure.metric == metric);
+        Metric::MAIN.into_iter().find_map(figure)?.effect
     }
 }
 
@@ -233,8 +246,7 @@ impl Measured {
             let value = unit.figures.get(&metric).filter(|value| value.is_finite());
             rounds.entry(unit.round).or_default().extend(value);
         }
-        let once = Bootstrap { resamples: 1, ..Bootstrap::default() };
-        let middle = |(round, values): (u32, Vec<f64>)| Some((round, median(&values, &once)?.value));
+        let middle = |(round, values): (u32, Vec<f64>)| Some((round, median_value(&values)?));
         rounds.into_iter().filter_map(middle).collect()
     }
 }

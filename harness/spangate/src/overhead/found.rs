@@ -7,7 +7,7 @@ use spangate_trace::UnixNanos;
 
 use super::{Arm, Key, Measured, Metric, Unit};
 use crate::{
-    bench::report::Machine, error::CommandError, evidence::Evidence, plan::LoadView, report::Report,
+    error::CommandError, evidence::Evidence, measure::Machine, plan::LoadView, report::Report,
     run::directory::RunDirectory, saved,
 };
 
@@ -48,7 +48,8 @@ struct Planned {
 
 /// What a run measured.
 fn of_run(report: &Report, hash: String, evidence: &Evidence) -> Measured {
-    let Machine { cpu, cpus, kernel } = Machine::this();
+    // The one that measured, and not the one that reads it.
+    let Machine { cpu, cpus, kernel } = report.machine.clone().unwrap_or_else(Machine::unknown);
     let versions = report.components.iter().map(|it| (it.name.clone(), it.version.clone())).collect();
     let (from, to) = (evidence.facts.load_start, evidence.facts.load_end);
     let length = to.since(from);
@@ -81,6 +82,8 @@ fn unit(evidence: &Evidence, round: u32, from: UnixNanos, to: UnixNanos) -> Unit
         n: n as u64,
         figures,
         excluded: (n == 0).then(|| "no request was sent in it".to_owned()),
+        seconds: to.since(from).as_secs_f64(),
+        beside: evidence.usage.beside(from, to),
     }
 }
 
@@ -97,6 +100,19 @@ mod tests {
         let n: u64 = measured.units.iter().map(|unit| unit.n).sum();
         assert!(n > 0 && n <= 200, "{n}");
         assert!(measured.units.iter().all(|unit| unit.excluded.is_none() == (unit.n > 0)));
+    }
+
+    /// Scenario: a run that another machine made is read here, and one from before machines were noted.
+    /// Guarantees: it is labelled with the machine that measured; nobody is taken for this one.
+    #[test]
+    fn a_run_is_of_the_machine_that_made_it() {
+        let evidence = Run::of_creates(20).evidence();
+        let elsewhere = Machine { cpu: "another".to_owned(), cpus: 64, kernel: "5.10".to_owned() };
+        let made = Report { machine: Some(elsewhere), ..report(Vec::new()) };
+        let key = of_run(&made, "01".to_owned(), &evidence).key;
+        assert_eq!((key.cpu.as_str(), key.cores, key.kernel.as_str()), ("another", 64, "5.10"));
+        let old = Report { machine: None, ..made };
+        assert_eq!(of_run(&old, "01".to_owned(), &evidence).key.cpu, "unknown");
     }
 
     #[test]

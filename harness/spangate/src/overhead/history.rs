@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use spangate_trace::stats::{Bootstrap, ChangePoints, median};
+use spangate_trace::stats::{ChangePoints, median_value};
 
 use super::{Key, Measured, Metric, compare};
 use crate::{error::CommandError, text};
@@ -177,8 +177,7 @@ fn drift(points: &[Point]) -> Option<Vec<Drift>> {
     let changes = ChangePoints::default().find(&values);
     let mut borders: Vec<usize> = changes.iter().map(|change| change.at).collect();
     borders.push(values.len());
-    let once = Bootstrap { resamples: 1, ..Bootstrap::default() };
-    let middle = |from: usize, to: usize| median(&values[from..to], &once).map_or(0.0, |it| it.value);
+    let middle = |from: usize, to: usize| median_value(&values[from..to]).unwrap_or_default();
     let mut from = 0;
     let drift = changes.iter().zip(&borders[1..]).map(|(change, to)| {
         let before = middle(from, change.at);

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Beside;
+
 /// What an experiment measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,7 +27,7 @@ pub struct Measured {
 pub struct Key {
     /// The experiment's name.
     pub experiment: String,
-    /// The hash of everything that the experiment was asked for.
+    /// The hash of everything that the experiment was asked for; of a gate what both sides are.
     pub hash: String,
     /// Versions of what ran, by component.
     pub versions: BTreeMap<String, String>,
@@ -48,7 +50,7 @@ pub struct Arm {
 }
 
 /// One measurement of one arm: a start of the server, or a block within one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Unit {
     /// The arm.
@@ -61,6 +63,12 @@ pub struct Unit {
     pub n: u64,
     /// The figures.
     pub figures: BTreeMap<Metric, f64>,
+    /// How long it took, start and end of its processes included, in seconds; 0 where nobody noted it.
+    #[serde(default)]
+    pub seconds: f64,
+    /// What went on beside it, where that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
     /// Why it does not count, if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excluded: Option<String>,
@@ -90,6 +98,10 @@ pub enum Metric {
     CollectorRss,
     /// The share of spans that were sent and not kept although nobody meant to drop them.
     Loss,
+    /// The share of spans that the Collector was sent and refused.
+    Refused,
+    /// The share of spans that found the queue of an exporter of the Collector full.
+    QueueFull,
     /// The median of the time from a span's way into the Collector until it is out.
     LagP50,
     /// The 99th percentile of that time.

@@ -7,7 +7,7 @@ use crate::text;
 
 impl Metric {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::CpuPerRequest,
         Self::Rss,
         Self::ResponseP50,
@@ -18,9 +18,14 @@ impl Metric {
         Self::CollectorCpuPerSpan,
         Self::CollectorRss,
         Self::Loss,
+        Self::Refused,
+        Self::QueueFull,
         Self::LagP50,
         Self::LagP99,
     ];
+
+    /// What an experiment is about, the first of them that was measured.
+    pub const MAIN: [Self; 2] = [Self::CpuPerRequest, Self::CollectorCpuPerSpan];
 
     /// The key that it has in files.
     pub const fn key(self) -> &'static str {
@@ -35,6 +40,8 @@ impl Metric {
             Self::CollectorCpuPerSpan => "collectorCpuPerSpan",
             Self::CollectorRss => "collectorRss",
             Self::Loss => "loss",
+            Self::Refused => "refused",
+            Self::QueueFull => "queueFull",
             Self::LagP50 => "lagP50",
             Self::LagP99 => "lagP99",
         }
@@ -53,6 +60,8 @@ impl Metric {
             Self::CollectorCpuPerSpan => "Collector CPU per span",
             Self::CollectorRss => "Collector peak RSS",
             Self::Loss => "spans lost",
+            Self::Refused => "spans refused",
+            Self::QueueFull => "queue full",
             Self::LagP50 => "Collector lag p50",
             Self::LagP99 => "Collector lag p99",
         }
@@ -64,7 +73,7 @@ impl Metric {
             Self::Rss | Self::CollectorRss => format!("{:.1} MiB", value / f64::from(1_u32 << 20)),
             Self::SpansPerRequest => format!("{value:.2}"),
             Self::BytesPerRequest => format!("{value:.0} B"),
-            Self::Loss => text::percent(value),
+            Self::Loss | Self::Refused | Self::QueueFull => text::percent(value),
             Self::CpuPerRequest
             | Self::ResponseP50
             | Self::ResponseP90

@@ -11,25 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spangate_trace::stats::{
-    Sequential,
-    effect::{detectable, fewest},
-};
+use spangate_trace::stats::{Sequential, effect::fewest};
 use tokio_util::sync::CancellationToken;
 
 use self::{figures::both, side::Side};
 use super::{
     Arm, Key, Measured, OverheadReport, OverheadRules, Unit,
+    compare::would_show,
     found::MEASURED,
     gate::{Look, look},
     simulate::Noise,
 };
 use crate::{
-    bench::report::Machine,
+    bench::trouble::{Stretch, look_for_space},
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
     gate::rounds::RESULT,
+    measure::Machine,
     plan::Plan,
     report::Component,
     run::{
@@ -37,7 +36,6 @@ use crate::{
         directory::{DirectoryError, RunDirectory},
     },
     saved,
-    text::growth,
 };
 
 mod figures;
@@ -54,6 +52,8 @@ pub struct Pair {
     pub rules: OverheadRules,
     /// The most rounds.
     pub rounds: u32,
+    /// How often to look at what was measured, the end included; [`Pair::LOOKS`] is what a gate does.
+    pub looks: u32,
     /// The beginning of the load that does not count.
     pub warm_up: Duration,
     /// The seed of the load; that of a round is so many more.
@@ -81,15 +81,15 @@ const BESIDE: Duration = Duration::from_secs(14);
 impl Pair {
     /// The most rounds unless others are asked for.
     pub const ROUNDS: u32 = 20;
-    /// How often a gate looks at what it has.
-    const LOOKS: u32 = 2;
+    /// How often a gate looks at what it has: half-way, and at the end.
+    pub const LOOKS: u32 = 2;
 
-    /// When to look: half-way, and at the end.
+    /// When to look.
     pub fn looks(&self) -> Sequential {
-        Self::looks_of(&self.rules, self.rounds)
+        Sequential { looks: self.looks, ..Self::looks_of(&self.rules, self.rounds) }
     }
 
-    /// The same for rules and a number of rounds.
+    /// When a gate looks, with these rules and so many rounds.
     pub fn looks_of(rules: &OverheadRules, rounds: u32) -> Sequential {
         Sequential { confidence: rules.confidence.get(), looks: Self::LOOKS, cap: rounds }
     }
@@ -100,8 +100,8 @@ impl Pair {
         let round = self.base.length() + BESIDE;
         let first = plan.at().first().copied().unwrap_or(self.rounds);
         let minutes = |rounds: u32| (round * rounds).as_secs().div_ceil(60);
-        let spread = Noise::BUSY.own * std::f64::consts::SQRT_2;
-        let least = |rounds: u32| growth(1.0 + detectable(spread, rounds.into(), plan.each(), 0.8));
+        let spread = Noise::BUSY.at_once();
+        let least = |rounds: u32| would_show(spread, rounds, plan.each());
         format!(
             "up to {} rounds, about {} min; it ends after {first}, about {} min, if that is enough. Where pairs vary by \
              {:.1}%, as they do on a busy machine of two cores, {first} rounds show a change of CPU time by {}, and {} \
@@ -145,7 +145,7 @@ impl Pair {
         if !(2..=1_000).contains(&self.rounds) {
             return Err(CommandError::usage(format!("--rounds must be 2 to 1000, got {}", self.rounds)));
         }
-        let needed = fewest(Self::looks_of(&self.rules, self.rounds).each());
+        let needed = fewest(self.looks().each());
         if u64::from(self.rounds) < needed {
             return Err(CommandError::usage(format!(
                 "{} rounds can never decide a rule at a confidence of {}: {needed} can",
@@ -157,12 +157,20 @@ impl Pair {
 
     fn nothing(&self) -> Result<Measured, CommandError> {
         let Machine { cpu, cpus, kernel } = Machine::this();
-        let [base, _] = self.plans(0)?;
+        let [base, head] = self.plans(0)?;
+        // Both sides and the load: figures over time are of the same thing.
+        let asked = format!(
+            "{}\n{}\n{}\n{}",
+            side::print(&base),
+            side::print(&head),
+            base.view().load.fingerprint,
+            self.warm_up.as_millis()
+        );
         let arm = |name: &str, side: &Side| Arm { name: name.to_owned(), description: side.describe() };
         Ok(Measured {
             key: Key {
                 experiment: base.scenario.metadata.name.clone(),
-                hash: base.view().load.fingerprint,
+                hash: format!("{:016x}", spangate_load::fnv1a(asked.bytes())),
                 versions: BTreeMap::new(),
                 cpu,
                 cores: cpus,
@@ -251,9 +259,11 @@ impl Rounds<'_> {
 
     /// Measures one round and keeps it; says whether it counts.
     async fn one(&mut self, round: u32) -> Result<bool, CommandError> {
-        let began = jiff::Timestamp::now();
+        look_for_space(self.directory)?;
+        let stretch = Stretch::begin();
         let path = self.directory.file(&format!("round-{round}"));
         let outcome = Box::pin(self.carry_out(round, &path)).await;
+        let (taken, clocks) = (stretch.taken(), stretch.clocks_agree());
         let (components, figures) = match outcome {
             Ok(measured) => measured,
             Err(error) if error.exit() == Exit::Environment && self.failed + 1 < FAILURES => {
@@ -262,6 +272,7 @@ impl Rounds<'_> {
             }
             Err(error) => return Err(error),
         };
+        let figures = figures.and_then(|both| clocks.map(|()| both));
         // What it left is in its figures now; where there are none, the logs say why.
         if figures.is_ok() {
             self.failed = 0;
@@ -275,10 +286,9 @@ impl Rounds<'_> {
             let mut unit = Unit {
                 arm: arm.to_owned(),
                 round,
-                began_ms: u64::try_from(began.as_millisecond()).unwrap_or_default(),
-                n: 0,
-                figures: BTreeMap::new(),
-                excluded: None,
+                began_ms: stretch.began_ms(),
+                seconds: taken.as_secs_f64(),
+                ..Unit::default()
             };
             match &figures {
                 Ok(both) => (unit.n, unit.figures) = both[index].clone(),

@@ -88,6 +88,16 @@ impl Noise {
     /// (`docs/methodology.md`).
     pub const BUSY: Self = Self { round: 0.11, own: 0.0205, drift: 0.005, tail: 0.05 };
 
+    /// The deviation of a pair whose sides are measured at the same time: what they share is in both.
+    pub fn at_once(&self) -> f64 {
+        self.own * std::f64::consts::SQRT_2
+    }
+
+    /// The deviation of a pair whose sides are measured one after the other: nothing of it is in both.
+    pub fn in_turn(&self) -> f64 {
+        self.own.hypot(self.round) * std::f64::consts::SQRT_2
+    }
+
     /// The units of a round.
     fn round(&self, round: u32, burn: f64, random: &mut SplitMix64) -> [Unit; 2] {
         let both = self.round * normal(random) + f64::from(round) * self.drift.ln_1p();
@@ -104,20 +114,13 @@ impl Noise {
                 (Metric::Rss, 3e8 * own(0.5)),
                 (Metric::ResponseP99, 1e-2 * own(4.0)),
             ];
-            Unit {
-                arm: arm.to_owned(),
-                round,
-                began_ms: 0,
-                n: 3_000,
-                figures: figures.into(),
-                excluded: None,
-            }
+            Unit { arm: arm.to_owned(), round, n: 3_000, figures: figures.into(), ..Unit::default() }
         })
     }
 }
 
 /// A number from the standard normal distribution (G. Box and M. Muller, 1958).
-fn normal(random: &mut SplitMix64) -> f64 {
+pub(crate) fn normal(random: &mut SplitMix64) -> f64 {
     let mut uniform = || (random.below(1 << 52) as f64 + 0.5) / (1_u64 << 52) as f64;
     let (size, angle) = (uniform(), uniform());
     (-2.0 * size.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()

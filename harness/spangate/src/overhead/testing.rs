@@ -12,7 +12,7 @@ pub(crate) fn unit(arm: &str, round: u32, cpu: f64) -> Unit {
         began_ms: 1_000 * u64::from(round),
         n: 3_000,
         figures: BTreeMap::from([(Metric::CpuPerRequest, cpu)]),
-        excluded: None,
+        ..Unit::default()
     }
 }
 

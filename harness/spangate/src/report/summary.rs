@@ -138,6 +138,7 @@ pub(crate) mod tests {
             status: overall(&verdicts),
             verdicts,
             components: Vec::new(),
+            machine: None,
             requests: RequestTotals { total: 40, succeeded: 39, refused: 1, ..RequestTotals::default() },
             facts: Facts::default(),
             warnings: vec!["the generator started late".to_owned()],

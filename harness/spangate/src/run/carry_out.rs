@@ -29,8 +29,8 @@ use crate::{
     collector::facts::CollectorFacts,
     error::CommandError,
     event::{Event, Events, Step},
-    evidence::{Aborted, Facts, Generator, Outage, SinkFacts, TraceTotals},
-    measure::{Measurements, Recorder},
+    evidence::{Aborted, Facts, Generator, Outage, Rest, SinkFacts, TraceTotals},
+    measure::{Border, Measurements, Recorder},
     plan::Plan,
 };
 
@@ -107,10 +107,8 @@ impl Run<'_> {
         environment.raise_load(events);
         let monitor = StallMonitor::start(self.clock, environment.realtime());
         let recorder = self.record().await;
-        let rest = match (&plan.quiet, cluster.api_server_pid()) {
-            (Some(quiet), Some(pid)) => Some(quiet::wait(quiet, pid, &self.clock, events).await),
-            _ => None,
-        };
+        let rest = self.at_rest(cluster, &recorder).await;
+        recorder.mark(Border::Load);
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
         let store = environment.receiver().store();
@@ -140,6 +138,7 @@ impl Run<'_> {
         let ((summary, load_end, stalls), outages, ()) =
             tokio::join!(load, join_all(self.outages(load_start)), self.collector_outages(load_start));
         drop(gauging);
+        recorder.mark(Border::LoadEnd);
 
         events.step(Step::Spans);
         let requests = ledgers.requests_so_far().await;
@@ -186,6 +185,7 @@ impl Run<'_> {
         let store = environment.receiver().store();
         let counting = Telling::start(events.clone(), move || Event::Spans(store.len() as u64));
         let recorder = self.record().await;
+        recorder.mark(Border::Load);
         let load_start = self.clock.now() + LEAD;
         events.step(Step::Traces);
         let (delivery, outages, ()) = tokio::join!(
@@ -195,6 +195,7 @@ impl Run<'_> {
         );
         let delivery = delivery.map_err(unsent)?;
         let load_end = self.clock.now();
+        recorder.mark(Border::LoadEnd);
         drop(counting);
         let totals = TraceTotals {
             traces: delivery.traces.len() as u64,
@@ -213,6 +214,12 @@ impl Run<'_> {
             ..Facts::default()
         };
         Ok(Carried { summary: None, traces: delivery.traces, usage, facts })
+    }
+
+    /// Waits until the API server is quiet, where that is asked for.
+    async fn at_rest(&self, cluster: &Cluster, recorder: &Recorder) -> Option<Rest> {
+        let (quiet, pid) = (self.plan.quiet.as_ref()?, cluster.api_server_pid()?);
+        Some(quiet::wait(quiet, pid, &self.clock, recorder, self.events).await)
     }
 
     /// Begins to record what the processes use.

@@ -101,6 +101,15 @@ impl RunDirectory {
         Self { path: path.to_owned(), _lock: None }
     }
 
+    /// A directory that is there, to go on in: nobody else may be at work in it.
+    pub fn take(path: &Path) -> Result<Self, DirectoryError> {
+        let failed = |source| DirectoryError { action: "go on in", path: path.to_owned(), source };
+        let lock = Self::lock(path)
+            .map_err(failed)?
+            .ok_or_else(|| failed(io::Error::new(io::ErrorKind::WouldBlock, "somebody is at work in it")))?;
+        Ok(Self { path: path.to_owned(), _lock: Some(lock) })
+    }
+
     /// Makes the directory at `path`, or uses it if it is there and holds no plan yet.
     pub fn at(path: &Path) -> Result<Self, DirectoryError> {
         let failed = |source| DirectoryError { action: "use", path: path.to_owned(), source };
@@ -319,6 +328,18 @@ mod tests {
         fs::create_dir(root.path().join("mine")).unwrap();
         let abandoned: Vec<_> = new.abandoned().map(|left| left.path().to_owned()).collect();
         assert_eq!(abandoned, [killed]);
+    }
+
+    #[test]
+    fn a_directory_is_gone_on_in_by_one_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let first = RunDirectory::create(root.path(), "a", "1").unwrap();
+        let error = RunDirectory::take(first.path()).unwrap_err();
+        assert!(error.source.to_string().contains("at work"), "{}", error.source);
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(RunDirectory::take(&path).is_ok());
+        assert!(RunDirectory::take(&path.join("none")).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     event::{Event, Events},
     evidence::Rest,
-    measure::Meter,
+    measure::{Border, Meter, Recorder},
     text,
 };
 
@@ -26,7 +26,13 @@ const LOOKS: usize = 8;
 struct Looks(VecDeque<(Duration, u64)>);
 
 /// Waits until the process is quiet, and then as long as its use at rest is to be measured.
-pub(super) async fn wait(quiet: &Quiet, pid: u32, clock: &Clock, events: &Events) -> Rest {
+pub(super) async fn wait(
+    quiet: &Quiet,
+    pid: u32,
+    clock: &Clock,
+    recorder: &Recorder,
+    events: &Events,
+) -> Rest {
     let (start, mut meter, mut looks) = (Instant::now(), Meter::new(pid), Looks::default());
     let (share, is_quiet) = loop {
         if let Ok(usage) = meter.read() {
@@ -49,6 +55,7 @@ pub(super) async fn wait(quiet: &Quiet, pid: u32, clock: &Clock, events: &Events
         let (waited, share) = (text::duration(start.elapsed()), text::percent(share));
         events.send(Event::Note(format!("kube-apiserver was not quiet after {waited}: {share} of a CPU")));
     }
+    recorder.mark(Border::Rest);
     let (seconds, from) = (start.elapsed().as_secs_f64(), clock.now());
     sleep(quiet.idle.get()).await;
     Rest { quiet: is_quiet, seconds, share, from, to: clock.now() }

@@ -177,6 +177,7 @@ mod tests {
                 at: UnixNanos(start.0 + n * 100_000_000),
                 host: Some(HostTimes { total: n * 20, idle: 0, steal: n * steal }),
                 processes: BTreeMap::from([(Measurements::API_SERVER.to_owned(), usage)]),
+                ..Sample::default()
             }
         };
         evidence.with_usage(Measurements((0..=100).map(reading).collect()))

@@ -21,7 +21,7 @@ use crate::{
     error::CommandError,
     event::{Event, Events, Step},
     gate::lane::{Lane, Left},
-    measure::{Follow, Measurements, Recorder},
+    measure::{Border, Follow, Measurements, Recorder},
     overhead::Metric,
     run::{LEAD, environment, telling::Telling},
     text,
@@ -81,10 +81,13 @@ pub async fn measure(
     if let Some(pid) = lane.pid().await {
         follow.process(Measurements::COLLECTOR, pid);
     }
+    // So that what others use can be told from what the sender and the sink do.
+    follow.process(Measurements::HARNESS, std::process::id());
     let recorder = Recorder::start(clock, follow);
     let at_rest = clock.now();
     sleep(task.experiment.spec.quiet.idle.get()).await;
     let rest = (at_rest, clock.now());
+    recorder.mark(Border::Load);
     events.step(Step::Traces);
     let (store, planned) = (lane.given(), synthetic.traces().map(|it| it.sends.len() as u64).sum());
     let telling = Telling::start(events.clone(), move || {
@@ -166,7 +169,13 @@ impl Seen<'_> {
         let mut figures = BTreeMap::from([(Metric::CollectorCpuPerSpan, cpu / counts.spans as f64)]);
         let rss = figures::most_rss(usage, process, self.origin, until);
         figures.extend(rss.map(|rss| (Metric::CollectorRss, rss)));
-        figures.extend(lost.map(|lost| (Metric::Loss, lost as f64 / counts.spans as f64)));
+        let share = |spans: u64| spans as f64 / counts.spans as f64;
+        figures.extend(lost.map(|lost| (Metric::Loss, share(lost))));
+        figures.insert(Metric::Refused, share(counts.spans - counts.accepted));
+        if facts.untold.is_none() {
+            let exporters = facts.telemetry.exporters.values();
+            figures.insert(Metric::QueueFull, share(exporters.map(|it| it.enqueue_failed).sum()));
+        }
         let times = if self.sends { self.times(counts_from) } else { Vec::new() };
         for (metric, share) in [(Metric::LagP50, 0.5), (Metric::LagP99, 0.99)] {
             figures.extend(stats::quantile(&times, share).map(|time| (metric, *time)));
@@ -174,7 +183,8 @@ impl Seen<'_> {
         let line = figures::line(usage, process, self.origin);
         let testbed = self.testbed(&line);
         let series = Series { curve: figures::curve(&times), line, testbed: Some(testbed) };
-        Ok(Found { n: counts.spans, figures, series })
+        let beside = usage.beside(self.origin, end);
+        Ok(Found { n: counts.spans, figures, beside, series })
     }
 
     /// How long each span took through the Collector, in seconds, sorted.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use spangate_load::Outcome;
 use spangate_scenario::experiment::ExperimentSpec;
+use spangate_sink::PassageOutcome;
 use spangate_trace::{UnixNanos, stats};
 
 use super::Found;
@@ -148,7 +149,8 @@ pub fn of_api_server(spec: &ExperimentSpec, evidence: &Evidence) -> Result<Found
     let (times, figures) = between(evidence, from, to)?;
     let line = line(&evidence.usage, Measurements::API_SERVER, facts.load_start);
     let series = Series { curve: curve(&times), line, testbed: None };
-    Ok(Found { n: times.len() as u64, figures, series })
+    let beside = evidence.usage.beside(from, to);
+    Ok(Found { n: times.len() as u64, figures, beside, series })
 }
 
 /// Response times of a part of the time in seconds, sorted, and the figures of it, or why they do not count.
@@ -222,12 +224,17 @@ fn traffic(evidence: &Evidence, from: UnixNanos, to: UnixNanos) -> Vec<(Metric, 
 fn collector(evidence: &Evidence, from: UnixNanos, to: UnixNanos) -> Vec<(Metric, f64)> {
     let Some(passed) = &evidence.passed else { return Vec::new() };
     let (usage, process) = (&evidence.usage, Measurements::COLLECTOR);
-    let within = passed.passages.iter().filter(|passage| (from..to).contains(&passage.sent));
-    let spans: u64 = within.map(|passage| passage.spans).sum();
+    let within = || passed.passages.iter().filter(|passage| (from..to).contains(&passage.sent));
+    let spans: u64 = within().map(|passage| passage.spans).sum();
+    let refused = within().map(|passage| match &passage.outcome {
+        PassageOutcome::Accepted { rejected } => *rejected,
+        PassageOutcome::Refused { .. } | PassageOutcome::Failed { .. } => passage.spans,
+    });
+    let refused = (spans > 0).then(|| (Metric::Refused, refused.sum::<u64>() as f64 / spans as f64));
     let cpu = own_cpu(usage, process, (from, to), None).filter(|_| spans > 0);
     let cpu = cpu.map(|cpu| (Metric::CollectorCpuPerSpan, cpu / spans as f64));
     let rss = most_rss(usage, process, from, to).map(|rss| (Metric::CollectorRss, rss));
-    cpu.into_iter().chain(rss).collect()
+    cpu.into_iter().chain(rss).chain(refused).collect()
 }
 
 #[cfg(test)]
@@ -280,6 +287,7 @@ mod tests {
                     ..Usage::default()
                 },
             )]),
+            ..Sample::default()
         });
         let samples = samples.collect();
         evidence.with_usage(Measurements(samples))

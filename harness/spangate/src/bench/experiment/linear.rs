@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use spangate_scenario::{Experiment, experiment::ExperimentArm, units::PerMillion};
-use spangate_trace::stats::{self, Bootstrap, Estimate};
+use spangate_trace::stats::{self, Estimate};
 
-use crate::overhead::{Measured, Metric};
+use crate::overhead::{Measured, Metric, compare::Method};
 
 /// What a straight line says of the arms that differ in nothing but their rate. Times are in seconds of CPU a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,12 +48,12 @@ fn rate(arm: &ExperimentArm) -> Option<f64> {
 }
 
 /// What a straight line says; nothing where no arm is at one of its ends.
-pub fn linear(experiment: &Experiment, measured: &Measured) -> Option<Linear> {
+pub fn linear(experiment: &Experiment, measured: &Measured, method: &Method) -> Option<Linear> {
     let arms = || experiment.spec.arms.iter().filter_map(|arm| Some((arm, rate(arm)?)));
     let end = |wanted: f64| arms().find(|(_, rate)| (rate - wanted).abs() < 1e-9).map(|(arm, _)| arm);
     let (from, to) = (end(0.0)?, end(1.0)?);
     let at = |arm: &str, round: u32| measured.by_round(arm, Metric::CpuPerRequest).get(&round).copied();
-    let method = Bootstrap::default();
+    let method = method.bootstrap();
     let rounds = 1..=experiment.spec.rounds;
     let ends: Vec<(u32, f64, f64)> = rounds
         .filter_map(|round| {
@@ -111,7 +111,7 @@ spec:
         // At a half it costs as much as at all.
         let measured =
             measured(&[("without", 0.9), ("none", 1.0), ("tenth", 1.02), ("half", 1.2), ("all", 1.2)], 8);
-        let linear = linear(&experiment(), &measured).unwrap();
+        let linear = linear(&experiment(), &measured, &Method::default()).unwrap();
         assert_eq!((linear.from.as_str(), linear.to.as_str()), ("none", "all"));
         let [tenth, half] = linear.between.as_slice() else { panic!("{linear:#?}") };
         assert!(tenth.differs.contains(0.0) || tenth.differs.value.abs() < 1e-5, "{tenth:#?}");
@@ -123,6 +123,7 @@ spec:
     fn without_an_end_there_is_no_line() {
         let mut experiment = experiment();
         experiment.spec.arms.pop();
-        assert_eq!(linear(&experiment, &measured(&[("without", 0.9), ("none", 1.0)], 8)), None);
+        let measured = measured(&[("without", 0.9), ("none", 1.0)], 8);
+        assert_eq!(linear(&experiment, &measured, &Method::default()), None);
     }
 }

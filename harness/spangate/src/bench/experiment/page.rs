@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use spangate_trace::stats::median_value;
+
 use super::{
     figures::Point,
     plot::{Axis, Plot, Scale, class, escape},
@@ -155,11 +157,8 @@ fn pooled<K: Ord + Copy>(
                 all.entry(place).or_default().push(value);
             }
         }
-        let middle = |(place, mut values): (K, Vec<f64>)| {
-            values.sort_unstable_by(f64::total_cmp);
-            (place, values[values.len() / 2])
-        };
-        all.into_iter().map(middle).collect::<Vec<_>>()
+        let middle = |(place, values): (K, Vec<f64>)| Some((place, median_value(&values)?));
+        all.into_iter().filter_map(middle).collect::<Vec<_>>()
     };
     let arms = report.measured.arms.iter().enumerate();
     arms.map(|(series, arm)| (series, arm.name.as_str(), of(&arm.name))).collect()

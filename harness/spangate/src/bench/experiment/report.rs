@@ -4,26 +4,33 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use spangate_scenario::Experiment;
-use spangate_trace::stats::{Estimate, effect::fewest};
+use spangate_trace::stats::effect::fewest;
 
+use self::tables::{interval, testbed};
 use super::{
     figures::{Series, Testbed},
     linear::{Linear, linear},
     page,
     rounds::unusable,
+    stop::{Stop, width},
 };
 use crate::{
     error::CommandError,
     exit::Exit,
     overhead::{
-        Comparison, Measured, Metric, compare,
-        compare::{ArmRow, Figure},
+        Comparison, Measured, Metric,
+        compare::{ArmRow, Figure, Method, compare_by},
     },
     report::{Report, junit},
     run::directory::RunDirectory,
-    text,
+    text::{self, growth},
     verdict::{Check, Status, Verdict},
 };
+
+mod remarks;
+mod tables;
+
+pub(super) use tables::Table;
 
 /// What an experiment says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +44,9 @@ pub struct ExperimentReport {
     pub measured: Measured,
     /// Rounds that were asked for.
     pub rounds: u32,
+    /// When it was to end before, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
     /// What is said of each arm.
     pub comparison: Comparison,
     /// Whether cost grows with the sampling rate in a straight line, where there are arms that tell.
@@ -94,50 +104,12 @@ pub struct Told {
     pub warnings: Vec<String>,
 }
 
-/// A table, before it has a form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Table {
-    pub(super) title: &'static str,
-    pub(super) heads: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
-}
-
 /// The report, as JSON.
 const RESULT: &str = "result.json";
 /// The report for people who read it elsewhere.
 const MARKDOWN: &str = "result.md";
 /// The report with pictures.
 pub const PAGE: &str = "report.html";
-/// Columns that a line of arms is compared by.
-const COSTS: [(Metric, bool); 4] = [
-    (Metric::CpuPerRequest, true),
-    (Metric::Rss, true),
-    (Metric::SpansPerRequest, false),
-    (Metric::BytesPerRequest, false),
-];
-const TIMES: [(Metric, bool); 3] =
-    [(Metric::ResponseP50, true), (Metric::ResponseP90, true), (Metric::ResponseP99, true)];
-const COLLECTOR: [(Metric, bool); 5] = [
-    (Metric::CollectorCpuPerSpan, true),
-    (Metric::CollectorRss, true),
-    (Metric::Loss, false),
-    (Metric::LagP50, false),
-    (Metric::LagP99, false),
-];
-
-/// The confidence of the line's intervals.
-const CONFIDENCE: f64 = 0.95;
-/// How late exports may be, in seconds, before a Collector counts as too slow for its rate.
-const LATE: f64 = 1.0;
-
-fn interval(it: &Estimate, show: impl Fn(f64) -> String) -> String {
-    format!("{} [{}, {}]", show(it.value), show(it.low), show(it.high))
-}
-
-/// A ratio as the part that is added.
-fn added(ratio: f64) -> String {
-    format!("{:+.1}%", (ratio - 1.0) * 100.0)
-}
 
 // === impl ExperimentReport ===
 
@@ -145,7 +117,9 @@ impl ExperimentReport {
     /// What was measured says, and no more.
     pub fn new(experiment: &Experiment, measured: Measured, drawn: Vec<Drawn>, told: Told) -> Self {
         let Told { started, seconds, repeat, directory, mut warnings } = told;
-        let comparison = compare(&measured);
+        let stop = Stop::of(&experiment.spec);
+        let method = stop.map_or_else(Method::default, |stop| stop.method());
+        let comparison = compare_by(&measured, &method);
         for row in &comparison.arms {
             for (why, units) in &row.excluded {
                 warnings.push(format!("{units} units of {} do not count: {why}", row.arm.name));
@@ -155,8 +129,9 @@ impl ExperimentReport {
             api_version: Report::API_VERSION.to_owned(),
             kind: "ExperimentReport".to_owned(),
             rounds: experiment.spec.rounds,
+            stop,
             comparison,
-            linear: linear(experiment, &measured),
+            linear: linear(experiment, &measured, &method),
             testbed: testbed(&measured, &drawn),
             measured,
             warnings,
@@ -168,7 +143,7 @@ impl ExperimentReport {
         }
     }
 
-    /// Inconclusive when an arm has fewer units than its intervals need.
+    /// Inconclusive when an arm has fewer units than its intervals need, or is not known as well as was asked for.
     pub fn exit(&self) -> Exit {
         let verdicts = self.verdicts();
         let whole = verdicts.iter().all(|verdict| verdict.status == Status::Pass);
@@ -197,7 +172,7 @@ impl ExperimentReport {
                 let n = usize::try_from(*rounds).unwrap_or(usize::MAX);
                 let mut shown = interval(value, |value| metric.show(value));
                 if let Some(effect) = effect {
-                    let _ = write!(shown, ", {}", interval(&effect.ratio, added));
+                    let _ = write!(shown, ", {}", interval(&effect.ratio, growth));
                 }
                 verdict.checks.push(Check::told(metric.label(), shown, n));
             }
@@ -213,134 +188,15 @@ impl ExperimentReport {
                 };
                 verdict.undecided(format!("{} units, and its intervals need {fewest}{excluded}", row.units));
             }
+            if let Some((stop, by)) = self.stop.zip(row.main_effect().map(|it| width(&it.ratio)))
+                && by > stop.within
+            {
+                let [by, within] = [by, stop.within].map(text::percent);
+                verdict.undecided(format!("its CPU is known within {by}, and {within} was asked for"));
+            }
             verdict
         };
         self.comparison.arms.iter().map(verdict).collect()
-    }
-
-    /// The tables of the report.
-    pub(super) fn tables(&self) -> Vec<Table> {
-        let mut tables = vec![
-            self.table("What it costs the API server", &COSTS),
-            self.table("How long responses take", &TIMES),
-            self.table("What it costs the Collector", &COLLECTOR),
-        ];
-        tables.retain(|table| table.heads.len() > 3);
-        tables.extend(self.testbed_table());
-        tables
-    }
-
-    /// A row for each arm with those of the figures that any of them has.
-    fn table(&self, title: &'static str, columns: &[(Metric, bool)]) -> Table {
-        let has = |metric: &Metric| self.comparison.arms.iter().any(|row| figure(row, *metric).is_some());
-        let columns: Vec<_> = columns.iter().filter(|(metric, _)| has(metric)).collect();
-        let mut heads = vec!["arm".to_owned(), "units".to_owned(), "n".to_owned()];
-        for (metric, compared) in &columns {
-            heads.push(metric.label().to_owned());
-            if *compared {
-                heads.push(format!("against {}", self.measured.reference));
-            }
-        }
-        let cells = |row: &ArmRow| {
-            let mut cells = vec![row.arm.name.clone(), row.units.to_string(), row.n.to_string()];
-            for (metric, compared) in &columns {
-                let figure = figure(row, *metric);
-                let none = || "-".to_owned();
-                cells.push(figure.map_or_else(none, |it| interval(&it.value, |value| metric.show(value))));
-                if *compared {
-                    let effect = figure.and_then(|figure| figure.effect);
-                    cells.push(effect.map_or_else(none, |effect| interval(&effect.ratio, added)));
-                }
-            }
-            cells
-        };
-        Table { title, heads, rows: self.comparison.arms.iter().map(cells).collect() }
-    }
-
-    /// The columns that the OpenTelemetry testbed prints.
-    fn testbed_table(&self) -> Option<Table> {
-        let heads = [
-            "Test",
-            "Result",
-            "Duration",
-            "CPU Avg%",
-            "CPU Max%",
-            "RAM Avg MiB",
-            "RAM Max MiB",
-            "Sent Items",
-            "Received Items",
-        ];
-        let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1_u32 << 20));
-        let row = |line: &TestbedLine| {
-            let it = &line.figures;
-            // Of all units: one that lost spans is a loss, whatever the others did.
-            let units = self.measured.units.iter().filter(|unit| unit.arm == line.arm);
-            let losses = units.filter_map(|unit| unit.figures.get(&Metric::Loss).copied());
-            let result = match losses.reduce(f64::max) {
-                Some(loss) if loss > 0.0 => format!("FAIL: lost {}", text::percent(loss)),
-                _ if it.late > LATE => format!("LATE by {}", text::float(it.late * 1e9)),
-                Some(_) => "PASS".to_owned(),
-                None => "-".to_owned(),
-            };
-            vec![
-                line.arm.clone(),
-                result,
-                format!("{:.0}s", it.seconds),
-                format!("{:.1}", it.cpu_avg * 100.0),
-                format!("{:.1}", it.cpu_max * 100.0),
-                mib(it.ram_avg),
-                mib(it.ram_max),
-                it.sent.to_string(),
-                it.received.to_string(),
-            ]
-        };
-        (!self.testbed.is_empty()).then(|| Table {
-            title: "As the OpenTelemetry testbed prints it",
-            heads: heads.map(str::to_owned).to_vec(),
-            rows: self.testbed.iter().map(row).collect(),
-        })
-    }
-
-    /// What is to be said beside the tables, one paragraph each.
-    pub(super) fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if let Some(linear) = &self.linear {
-            remarks.push(straight(linear));
-        }
-        let compared = self.comparison.arms.iter().filter_map(|row| {
-            let main = [Metric::CpuPerRequest, Metric::CollectorCpuPerSpan];
-            main.into_iter().find_map(|metric| figure(row, metric))?.effect?.detectable
-        });
-        if let Some(most) = compared.max_by(f64::total_cmp) {
-            remarks.push(format!(
-                "So many pairs show a difference of CPU of {:.1}% or more in four experiments of five; what is less may be \
-                 missed.",
-                most * 100.0
-            ));
-        }
-        remarks.extend(self.warnings.iter().map(|warning| format!("Note: {warning}.")));
-        for verdict in self.verdicts().iter().filter(|verdict| verdict.status != Status::Pass) {
-            remarks.push(format!("{} is inconclusive: {}.", verdict.expectation, verdict.reasons.join("; ")));
-        }
-        remarks
-    }
-
-    /// Where the figures are from.
-    pub(super) fn foot(&self) -> String {
-        let key = &self.measured.key;
-        let versions: Vec<String> =
-            key.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        format!(
-            "Medians of units with 95% intervals of the bootstrap, each unit with processes of its own; against {}: ratio of \
-             the medians, by pairs of the same round. CPU time is without what the process uses at rest. {} cores ({}), \
-             Linux {}; {}; {}.",
-            self.measured.reference,
-            key.cores,
-            key.cpu,
-            key.kernel,
-            versions.join(", "),
-            self.started,
-        )
     }
 
     /// The report as text, ending in a newline.
@@ -378,60 +234,6 @@ pub(super) fn figure(row: &ArmRow, metric: Metric) -> Option<&Figure> {
     row.figures.iter().find(|figure| figure.metric == metric)
 }
 
-/// What the straight line says, in words.
-fn straight(linear: &Linear) -> String {
-    let time = |seconds: f64| text::float(seconds * 1e9);
-    let mut out = format!(
-        "CPU a request at a sampling rate p is {} + p x {} by {} and {}.",
-        interval(&linear.base, time),
-        interval(&linear.cost, time),
-        linear.from,
-        linear.to
-    );
-    for it in &linear.between {
-        let verdict = match it.differs.contains(0.0) {
-            _ if it.rounds < fewest(CONFIDENCE) => "undecided",
-            true => "not told from the line",
-            false => "NOT on the line",
-        };
-        let _ = write!(
-            out,
-            " {} is {verdict}: {} more than {} ({} rounds).",
-            it.arm,
-            interval(&it.differs, time),
-            time(it.expected),
-            it.rounds
-        );
-    }
-    out
-}
-
-/// Medians of the columns of the testbed, arm by arm.
-fn testbed(measured: &Measured, drawn: &[Drawn]) -> Vec<TestbedLine> {
-    let line = |arm: &str| {
-        let units: Vec<Testbed> =
-            drawn.iter().filter(|it| it.arm == arm).filter_map(|it| it.series.testbed).collect();
-        let first = *units.first()?;
-        let middle = |get: fn(&Testbed) -> f64| {
-            let mut values: Vec<f64> = units.iter().map(get).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let figures = Testbed {
-            seconds: middle(|it| it.seconds),
-            cpu_avg: middle(|it| it.cpu_avg),
-            cpu_max: middle(|it| it.cpu_max),
-            ram_avg: middle(|it| it.ram_avg),
-            ram_max: middle(|it| it.ram_max),
-            late: middle(|it| it.late),
-            sent: units.iter().map(|it| it.sent).max().unwrap_or(first.sent),
-            received: units.iter().map(|it| it.received).min().unwrap_or(first.received),
-        };
-        Some(TestbedLine { arm: arm.to_owned(), figures })
-    };
-    measured.arms.iter().filter_map(|arm| line(&arm.name)).collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use spangate_scenario::experiment;
@@ -452,7 +254,6 @@ pub(super) mod tests {
             Unit {
                 arm: (*arm).to_owned(),
                 round,
-                began_ms: 0,
                 n: 1000,
                 figures: BTreeMap::from([
                     (Metric::CpuPerRequest, cpu),
@@ -462,7 +263,7 @@ pub(super) mod tests {
                     (Metric::ResponseP99, 0.012 * factor * drift),
                     (Metric::SpansPerRequest, 9.0 * (factor - 1.0)),
                 ]),
-                excluded: None,
+                ..Unit::default()
             }
         };
         Measured {
@@ -477,20 +278,28 @@ pub(super) mod tests {
     }
 
     pub(crate) fn report(rounds: u32) -> ExperimentReport {
-        let text = "
+        report_until(rounds, "")
+    }
+
+    /// The same with more said of the experiment.
+    fn report_until(rounds: u32, more: &str) -> ExperimentReport {
+        let text = format!(
+            "
 apiVersion: spangate/v1alpha1
 kind: Experiment
-metadata: {name: overhead}
+metadata: {{name: overhead}}
 spec:
   reference: without
-  load: {arrivals: {rate: 10/s, for: 30s}, mix: [{get: {resource: configmaps}}]}
+{more}
+  load: {{arrivals: {{rate: 10/s, for: 30s}}, mix: [{{get: {{resource: configmaps}}}}]}}
   arms:
-    - {name: without, tracing: {enabled: false}}
-    - {name: none, tracing: {samplingRatePerMillion: 0}}
-    - {name: tenth, tracing: {samplingRatePerMillion: 100000}}
-    - {name: all, tracing: {samplingRatePerMillion: 1000000}}
-";
-        let experiment = experiment::parse("e", text).unwrap();
+    - {{name: without, tracing: {{enabled: false}}}}
+    - {{name: none, tracing: {{samplingRatePerMillion: 0}}}}
+    - {{name: tenth, tracing: {{samplingRatePerMillion: 100000}}}}
+    - {{name: all, tracing: {{samplingRatePerMillion: 1000000}}}}
+"
+        );
+        let experiment = experiment::parse("e", &text).unwrap();
         let arms = [("without", 1.0), ("none", 1.01), ("tenth", 1.03), ("all", 1.21)];
         let measured = measured(&arms, rounds);
         let drawn = measured.units.iter().map(|unit| {
@@ -531,6 +340,28 @@ spec:
         assert_eq!(report.exit(), Exit::Inconclusive);
         assert!(report.junit().unwrap().contains("5 units, and its intervals need 6"));
         assert!(report.text().contains("all is inconclusive"), "{}", report.text());
+    }
+
+    /// Scenario: an experiment that was to go on until CPU is known well, and came to its cap before.
+    /// Guarantees: it is not green; where it is known so well it is, and intervals are as wide as all looks make them.
+    #[test]
+    fn what_is_not_known_as_well_as_was_asked_for_is_not_green() {
+        let asked = |within: &str| {
+            report_until(12, &format!("  rounds: 12\n  until: {{within: {within}, looks: 2}}"))
+        };
+        assert_eq!(asked("90%").exit(), Exit::Pass, "{}", asked("90%").text());
+        let open = asked("0.01%");
+        assert_eq!(open.exit(), Exit::Inconclusive);
+        assert!(open.text().contains("and 0.01% was asked for"), "{}", open.text());
+        assert!(open.text().contains("97.5% intervals"), "{}", open.text());
+        assert!(report(6).text().contains("95% intervals"), "{}", report(6).text());
+    }
+
+    #[test]
+    fn whether_there_is_a_difference_is_said() {
+        let text = report(8).text();
+        assert!(text.contains("at a margin of 5.00%") && text.contains("different: all (p="), "{text}");
+        assert!(text.contains("the same: none (p="), "{text}");
     }
 
     #[test]

@@ -294,6 +294,7 @@ impl OverheadArgs {
             head: Side::read(&self.head, &built_in)?.with_api_server(self.head_kube_apiserver.clone()),
             rules: read_rules(self.rules.as_deref(), OverheadRules::default_rules)?,
             rounds: self.rounds,
+            looks: Pair::LOOKS,
             warm_up: self.warm_up.get(),
             seed: self.seed,
         })

@@ -67,6 +67,7 @@ mod tests {
                 Measurements::API_SERVER.to_owned(),
                 Usage { cpu_nanos: 10 * cpu * u64::from(tenth), peak_rss: 300 << 20, ..Usage::default() },
             )]),
+            ..Sample::default()
         };
         let samples = (0..=110).map(sample).collect();
         evidence.with_usage(Measurements(samples))

@@ -7,7 +7,11 @@ use std::{
 };
 
 use serde::Deserialize;
-use spangate_scenario::{Diagnostics, Loaded, experiment, gate, model::Provider, units};
+use spangate_scenario::{
+    Diagnostics, Loaded, experiment, gate,
+    model::{Binaries, Provider},
+    units,
+};
 
 use crate::{error::CommandError, plan::Plan};
 
@@ -165,6 +169,18 @@ impl Side {
     }
 }
 
+/// All that a side is, in a text that is the same wherever its files are: the configuration of a Collector is in it, and what
+/// this machine calls that and its binaries is not. Versions are told apart from it.
+pub(super) fn print(plan: &Plan) -> String {
+    let mut scenario = plan.scenario.clone();
+    scenario.spec.cluster.binaries = Binaries::default();
+    if let Some(collector) = &mut scenario.spec.collector {
+        (collector.binary, collector.config_file) = (None, None);
+        collector.config = plan.collector.as_ref().map(|configuration| configuration.text.clone());
+    }
+    scenario.to_yaml()
+}
+
 /// All that is wrong with a file.
 fn invalid(file: &str, wrong: &Diagnostics) -> CommandError {
     let all: Vec<String> = wrong
@@ -206,6 +222,29 @@ mod tests {
 
         let scenario = format!("{}\n", crate::testing::scenario().to_yaml());
         assert!(side(&scenario).is_ok());
+    }
+
+    /// Scenario: the same configuration of a Collector in two places, with and without a server of one's own, and another one.
+    /// Guarantees: a side is told by what it is, and not by where it is.
+    #[test]
+    fn a_side_is_what_is_in_its_files() {
+        let config = |sends: &str| {
+            format!(
+                "receivers: {{otlp: {{protocols: {{grpc: }}}}}}\nexporters: {{{sends}}}\nservice: {{pipelines: {{traces: \
+                 {{receivers: [otlp], exporters: [{}]}}}}}}\n",
+                sends.split(':').next().unwrap()
+            )
+        };
+        let printed = |text: &str, binary: Option<&str>| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("config.yaml");
+            fs::write(&path, text).unwrap();
+            let side = Side::read(&path, &BUILT_IN).unwrap().with_api_server(binary.map(PathBuf::from));
+            print(&side.plan(1).unwrap())
+        };
+        let (otlp, nop) = (config("otlp_grpc: {endpoint: 'x:4317'}"), config("nop: "));
+        assert_eq!(printed(&otlp, None), printed(&otlp, Some("/somewhere/kube-apiserver")));
+        assert_ne!(printed(&otlp, None), printed(&nop, None));
     }
 
     #[test]

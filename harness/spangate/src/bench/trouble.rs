@@ -1,0 +1,88 @@
+//! What may become of a machine while it is measured: its disk fills, it sleeps, its clock is set.
+
+use std::time::{Duration, Instant};
+
+use crate::{error::CommandError, run::directory::RunDirectory};
+
+/// Something that takes time, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch {
+    began: jiff::Timestamp,
+    start: Instant,
+}
+
+/// How far the wall clock may go from the time that was measured: more of it, and the machine slept or its clock was set.
+const CLOCKS: Duration = Duration::from_secs(1);
+/// Free space that a measurement needs at least, in bytes.
+const SPACE: u64 = 256 << 20;
+
+// === impl Stretch ===
+
+impl Stretch {
+    /// One that begins now.
+    pub(crate) fn begin() -> Self {
+        Self { began: jiff::Timestamp::now(), start: Instant::now() }
+    }
+
+    /// When it began, in milliseconds of the wall clock.
+    pub(crate) fn began_ms(&self) -> u64 {
+        u64::try_from(self.began.as_millisecond()).unwrap_or_default()
+    }
+
+    /// How long it has taken, a machine that sleeps left out.
+    pub(crate) fn taken(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Finds a machine that slept in it, or a clock that was set: the time that was measured is not the one that went by.
+    pub(crate) fn clocks_agree(&self) -> Result<(), String> {
+        agree(self.taken(), jiff::Timestamp::now().duration_since(self.began))
+    }
+}
+
+fn agree(taken: Duration, wall: jiff::SignedDuration) -> Result<(), String> {
+    let apart = wall.as_secs_f64() - taken.as_secs_f64();
+    if apart.abs() <= CLOCKS.as_secs_f64() {
+        return Ok(());
+    }
+    Err(format!("the machine slept or its clock was set: {apart:+.1} s by the wall clock"))
+}
+
+/// Refuses a disk that is nearly full, before what is measured is half written.
+pub(crate) fn look_for_space(directory: &RunDirectory) -> Result<(), CommandError> {
+    let Ok(disk) = rustix::fs::statvfs(directory.path()) else { return Ok(()) };
+    enough(disk.f_bavail.saturating_mul(disk.f_frsize), directory)
+}
+
+fn enough(free: u64, directory: &RunDirectory) -> Result<(), CommandError> {
+    if free >= SPACE {
+        return Ok(());
+    }
+    let (path, free, needed) = (directory.path().display(), free >> 20, SPACE >> 20);
+    Err(CommandError::environment(format!(
+        "the disk is nearly full: {free} MiB are free at {path}, and {needed} MiB are needed"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_slept_is_noticed() {
+        let wall = |seconds| jiff::SignedDuration::from_secs(seconds);
+        assert!(agree(Duration::from_secs(30), wall(30)).is_ok());
+        let slept = agree(Duration::from_secs(30), wall(3630)).unwrap_err();
+        assert!(slept.contains("+3600.0 s"), "{slept}");
+        assert!(agree(Duration::from_secs(30), wall(-5)).is_err());
+        assert!(Stretch::begin().clocks_agree().is_ok());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_beforehand() {
+        let directory = RunDirectory::existing("somewhere".as_ref());
+        assert!(enough(SPACE, &directory).is_ok());
+        let full = enough(3 << 20, &directory).unwrap_err().to_string();
+        assert!(full.contains("3 MiB are free at somewhere, and 256 MiB"), "{full}");
+    }
+}
