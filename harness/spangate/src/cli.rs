@@ -83,7 +83,8 @@ enum Command {
     Run(run::RunArgs),
     /// Report every mistake of scenario files; starts nothing.
     Validate(validate::ValidateArgs),
-    /// Show what a scenario would start and send, with every default resolved.
+    /// Show what a scenario would start and send, with every default resolved; of an experiment, what it would measure, how
+    /// long that takes, and how small a difference would show.
     Plan(plan::PlanArgs),
     /// Print the rights that runs of scenarios need on a cluster that is there already, for `kubectl apply -f -`.
     Rbac(rbac::RbacArgs),

@@ -331,6 +331,32 @@ fn a_run_that_could_not_start_is_in_the_json_too() {
     assert_eq!((&missing["scenario"], &missing["directory"]), (&json!("no-such-file.yaml"), &Value::Null));
 }
 
+/// Scenario: the plan of an experiment, with options of experiments and with one of scenarios; the plan of a scenario with one of
+/// experiments.
+/// Guarantees: it shows every round, how long it takes and what would show, as text and as JSON, and starts nothing; options that
+/// would have no effect are refused.
+#[test]
+fn an_experiment_is_planned() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/overhead.yaml");
+    let plan = |options: &[&str]| output(spangate().arg("plan").arg(&file).args(options));
+    let shown = plan(&[]);
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
+    for part in ["5 arms, 6 rounds, 30 units", "in the budget of 18m", "6 rounds show", "100-percent"] {
+        assert!(text(&shown).contains(part), "{part}: {}", text(&shown));
+    }
+    let json = plan(&["--output", "json", "--arm", "0", "--rounds", "20", "--spread", "3%"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((json["rounds"].as_array().unwrap().len(), json["arms"].as_array().unwrap().len()), (20, 1));
+    assert!(json["arms"][0]["shows"].as_object().unwrap().values().all(Value::is_string), "{json:#}");
+    for wrong in [&["--provider", "kind"][..], &["--arm", "none"], &["--spread", "3%", "--measured", "x"]] {
+        assert_eq!(plan(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let (_dir, scenario) = with_scenario(SMOKE);
+    let refused = output(spangate().arg("plan").arg(&scenario).args(["--spread", "3%"]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("--spread is for experiments"), "{}", text(&refused));
+}
+
 /// Scenario: the harness is ended by SIGKILL in the middle of a run, then the same scenario is run again.
 /// Guarantees: etcd and kube-apiserver end with it, its directory says that it did not finish, and the next run
 /// passes and removes the keys that were left.
