@@ -41,6 +41,10 @@ prove-sampling TRACES="10000":
 prove-gate EQUAL="10" BURNT="5" MINUTES="120":
     SPANGATE_PROVE_GATE={{EQUAL}},{{BURNT}} SPANGATE_PROVE_MINUTES={{MINUTES}} cargo test --release -p spangate-tests --test e2e -- --ignored --nocapture the_gate_keeps_its_promises
 
+# Whether 20 pairs of real API servers tell a burn of 2 % from none, and equal ones from nothing. Forty minutes on a quiet machine.
+prove-resolution PERCENT="2":
+    SPANGATE_PROVE_BURN={{PERCENT}} cargo test --release -p spangate-tests --test e2e -- --ignored --nocapture two_percent_are_resolved_with_twenty_pairs
+
 # Run a scenario by its name.
 scenario NAME *ARGS:
     cargo run --release -- run scenarios/{{NAME}}.yaml "${@:2}"
