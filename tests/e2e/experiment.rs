@@ -8,7 +8,7 @@ use spangate::{
     bench::experiment::{self, ExperimentOptions, ExperimentReport, Task, api_server, collector},
     event::Events,
     overhead::Metric,
-    run::{self, directory::RunDirectory},
+    run::directory::RunDirectory,
 };
 use spangate_scenario::{Experiment, experiment::parse};
 use tokio_util::sync::CancellationToken;
@@ -89,14 +89,8 @@ fn shown(report: &ExperimentReport) {
 fn each_arm_is_what_it_says() {
     let experiment: Experiment = parse("arms", ARMS).unwrap();
     let (events, _told) = Events::channel();
-    let measure = async |task: Task<'_>| {
-        let each = async |plan, options: &_| {
-            let (events, _told) = Events::channel();
-            Box::pin(run::run(plan, options, events, CancellationToken::new())).await
-        };
-        api_server::measure(task, each).await
-    };
     let (options, cancel) = (options(), CancellationToken::new());
+    let measure = async |tasks: &[Task<'_>]| api_server::measure(tasks, &events, &cancel).await;
     let (report, directory) =
         alone(Box::pin(experiment::run(Some(experiment), &options, &cancel, measure, &events))).unwrap();
     shown(&report);
@@ -118,7 +112,7 @@ fn collectors_are_compared() {
     let experiment: Experiment = parse("collectors", COLLECTORS).unwrap();
     let (events, _told) = Events::channel();
     let (options, cancel) = (options(), CancellationToken::new());
-    let measure = async |task: Task<'_>| collector::measure(task, &events, &cancel).await;
+    let measure = async |tasks: &[Task<'_>]| vec![collector::measure(tasks[0], &events, &cancel).await];
     let (report, _) =
         alone(Box::pin(experiment::run(Some(experiment), &options, &cancel, measure, &events))).unwrap();
     shown(&report);

@@ -112,7 +112,7 @@ pub(crate) fn run_together(plans: Vec<Plan>, at_once: usize) -> Vec<(Report, Run
 
 async fn carry_out(plan: Plan) -> Result<(Report, RunDirectory), String> {
     let outcome = async {
-        let options = RunOptions { out: out() };
+        let options = RunOptions { out: out(), together: None };
         let (events, mut stream) = Events::channel();
         // A build of the binaries takes minutes: what goes on is shown when the test fails.
         let notes = tokio::spawn(async move {

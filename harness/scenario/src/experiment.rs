@@ -72,6 +72,10 @@ fn check(experiment: &Experiment) -> Vec<Finding> {
         let help = "send the load by `arrivals`";
         add(at.key("load.replay"), "what was recorded is no fixed load".to_owned(), Some(help.to_owned()));
     }
+    if spec.at_once && spec.load.traces.is_some() {
+        let help = Some("leave it out: Collectors are measured in turn".to_owned());
+        add(at.key("atOnce"), "the load is traces".to_owned(), help);
+    }
     if spec.quiet.idle.is_zero() {
         add(at.key("quiet.idle"), "must be longer than 0s".to_owned(), None);
     }

@@ -6,9 +6,10 @@ use spangate_cluster::{Assets, AssetsEnv};
 use spangate_load::{Outcome, RequestRecord};
 use spangate_sink::{Passage, Store, capture_file};
 use spangate_trace::Clock;
+use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::carry_out::LEAD;
+pub(crate) use self::{carry_out::LEAD, together::together};
 use self::{
     carry_out::{Carried, Run},
     directory::{DirectoryError, RunDirectory},
@@ -43,6 +44,7 @@ mod servers;
 mod settle;
 mod stalls;
 pub(crate) mod telling;
+mod together;
 mod webhook_service;
 
 /// What a run does not take from its scenario.
@@ -50,6 +52,8 @@ mod webhook_service;
 pub struct RunOptions {
     /// Directory in which the run makes its own.
     pub out: PathBuf,
+    /// Where it waits before its load begins, if it is to begin together with others.
+    pub together: Option<Arc<Barrier>>,
 }
 
 /// Runs a scenario and judges it. Whatever happens, everything that was started is ended.
@@ -65,7 +69,7 @@ pub async fn run(
         .map_err(unusable_directory)?;
     environment::sweep(&directory);
     // Boxed, since it holds all that a run needs.
-    match Box::pin(run_in(&directory, began, plan, events, cancel)).await {
+    match Box::pin(run_in(&directory, began, plan, options, events, cancel)).await {
         Ok(report) => Ok((report, directory)),
         Err(error) => Err(error.in_directory(directory.path())),
     }
@@ -75,6 +79,7 @@ async fn run_in(
     directory: &RunDirectory,
     began: jiff::Timestamp,
     mut plan: Plan,
+    options: &RunOptions,
     events: Events,
     cancel: CancellationToken,
 ) -> Result<Report, CommandError> {
@@ -110,8 +115,14 @@ async fn run_in(
     if let Some(group) = environment.admin_group() {
         plan.scenario.spec.cluster.admin_group = Some(group.to_owned());
     }
-    let run =
-        Run { plan: &plan, environment: &environment, clock: notes.clock, events: &events, cancel: &cancel };
+    let run = Run {
+        plan: &plan,
+        environment: &environment,
+        clock: notes.clock,
+        together: options.together.as_deref(),
+        events: &events,
+        cancel: &cancel,
+    };
     let outcome = tokio::select! {
         outcome = run.carry_out(&ledgers) => outcome,
         broken = environment.broken() => Err(broken),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::units::{Duration, Rate, Ratio};
 
-/// An experiment: arms that are measured in turns, each unit with processes of its own.
+/// An experiment: arms that are measured in turns or at once, each unit with processes of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Experiment {
@@ -42,6 +42,10 @@ pub struct ExperimentSpec {
     pub rounds: u32,
     /// The arm that the others are compared with.
     pub reference: String,
+    /// Whether the arms of a round run at the same time, in place of in turn: what the machine does is in all of them then, and
+    /// they differ by less. All of them share its CPUs, so each is to be sent less.
+    #[serde(default)]
+    pub at_once: bool,
     /// The beginning of the load that does not count.
     #[serde(default = "default_warm_up")]
     pub warm_up: Duration,

@@ -49,7 +49,7 @@ pub async fn run(
     let unusable =
         |error| CommandError::environment("the directory of the duet cannot be used").because(error);
     let directory = RunDirectory::create(&options.out, "duet", &time).map_err(unusable)?;
-    let runs = RunOptions { out: directory.path().to_owned() };
+    let runs = RunOptions { out: directory.path().to_owned(), together: None };
     let length = design.length() * u32::try_from(operations.len()).unwrap_or(u32::MAX);
     events.send(Event::Note(format!(
         "{} pairs of blocks of {} s for each of {} operations: about {} min",

@@ -143,15 +143,13 @@ async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, Comman
     let base = base(&args.file);
     let experiment = more.experiment(&args.file, |task| api_server::plan(task).map(drop))?;
     let (events, shown) = terminal::show(session.global.quiet);
-    let measure = async |task: Task<'_>| {
-        let each = async |plan, options: &_| {
-            let (events, shown) = terminal::show(session.global.quiet);
-            let outcome = Box::pin(run::run(plan, options, events, session.cancel.clone())).await;
-            // The view goes first, so that its bar does not mix with what follows.
-            let _ = shown.await;
-            outcome
-        };
-        api_server::measure(task, each).await
+    let measure = async |tasks: &[Task<'_>]| {
+        let (events, shown) = terminal::show(session.global.quiet);
+        let outcomes = api_server::measure(tasks, &events, &session.cancel).await;
+        // The view goes first, so that its bar does not mix with what follows.
+        drop(events);
+        let _ = shown.await;
+        outcomes
     };
     let options = more.options(base, format!("spangate bench overhead {}", more.repeat(&args.file)));
     let bench = experiment::run(experiment, &options, &session.cancel, measure, &events);
@@ -167,7 +165,13 @@ async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, Comm
     let base = base(&args.file);
     let experiment = more.experiment(&args.file, |task| experiment::collector::prepare(task).map(drop))?;
     let (events, shown) = terminal::show(session.global.quiet);
-    let measure = async |task: Task<'_>| experiment::collector::measure(task, &events, &session.cancel).await;
+    let measure = async |tasks: &[Task<'_>]| {
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(experiment::collector::measure(*task, &events, &session.cancel).await);
+        }
+        outcomes
+    };
     let options = more.options(base, format!("spangate bench collector {}", more.repeat(&args.file)));
     let bench = experiment::run(experiment, &options, &session.cancel, measure, &events);
     let outcome = Box::pin(bench).await;

@@ -195,7 +195,7 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
     if outcome.exit != Exit::Pass {
         plans.clear();
     }
-    let options = RunOptions { out: args.out };
+    let options = RunOptions { out: args.out, together: None };
     for plan in plans {
         let name = plan.scenario.metadata.name.clone();
         match one(plan, &options, session).await {

@@ -32,8 +32,8 @@ use crate::{
     plan::Plan,
     report::Component,
     run::{
-        self, RunOptions,
         directory::{DirectoryError, RunDirectory},
+        together,
     },
     saved,
 };
@@ -310,17 +310,11 @@ impl Rounds<'_> {
         path: &Path,
     ) -> Result<(Vec<Component>, Result<[figures::Figures; 2], String>), CommandError> {
         let [base, head] = self.pair.plans(round)?;
-        let one = async |plan: Plan, arm: &str| {
-            // Two runs at once would talk over each other; the rounds say what goes on.
-            let (events, mut told) = Events::channel();
-            let silence = tokio::spawn(async move { while told.recv().await.is_some() {} });
-            let options = RunOptions { out: path.join(arm) };
-            let outcome = Box::pin(run::run(plan, &options, events, self.cancel.clone())).await;
-            let _ = silence.await;
-            outcome.map_err(|error| error.about(arm))
-        };
-        let (base, head) = tokio::join!(one(base, ARMS[0]), one(head, ARMS[1]));
-        let ((judged, base), (other, head)) = (base?, head?);
+        let runs = vec![(base, path.join(ARMS[0])), (head, path.join(ARMS[1]))];
+        // The rounds say what goes on.
+        let done = together(runs, None, self.cancel).await.map_err(|(place, error)| error.about(ARMS[place]))?;
+        let [(judged, base), (other, head)] = <[_; 2]>::try_from(done)
+            .map_err(|_| CommandError::bug("two runs have not two outcomes"))?;
         let evidence = [saved::read(&base, None)?, saved::read(&head, None)?];
         let mut components = judged.components;
         components.extend(other.components);

@@ -13,7 +13,7 @@ use spangate_load::{
 use spangate_scenario::{delay::DelaySampler, model::Fault};
 use spangate_sink::{DelayFn, Misbehaviour};
 use spangate_trace::{Clock, UnixNanos};
-use tokio::time::timeout;
+use tokio::{sync::Barrier, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,7 +29,7 @@ use crate::{
     collector::facts::CollectorFacts,
     error::CommandError,
     event::{Event, Events, Step},
-    evidence::{Aborted, Facts, Generator, Outage, Rest, SinkFacts, TraceTotals},
+    evidence::{Aborted, Facts, Generator, Outage, Rest, SinkFacts, TraceTotals, stalls::Stalls},
     measure::{Border, Measurements, Recorder},
     plan::Plan,
 };
@@ -56,6 +56,8 @@ pub(super) struct Run<'r> {
     pub(super) plan: &'r Plan,
     pub(super) environment: &'r Environment,
     pub(super) clock: Clock,
+    /// Where it waits before its load begins, if it is to begin together with others.
+    pub(super) together: Option<&'r Barrier>,
     pub(super) events: &'r Events,
     pub(super) cancel: &'r CancellationToken,
 }
@@ -104,10 +106,17 @@ impl Run<'_> {
             .watch(self.cancel)
             .await
             .map_err(|error| CommandError::environment("the watchers cannot begin").because(error))?;
-        environment.raise_load(events);
-        let monitor = StallMonitor::start(self.clock, environment.realtime());
+        // Each of several watchers would take its part of the time that it watches.
+        let monitor =
+            self.together.is_none().then(|| StallMonitor::start(self.clock, environment.realtime()));
         let recorder = self.record().await;
         let rest = self.at_rest(cluster, &recorder).await;
+        if let Some(others) = self.together {
+            events.send(Event::Progress { what: "waiting for the others".to_owned(), done: None });
+            others.wait().await;
+        }
+        // What starts beside it puts all threads of this process where it needs them, so this comes last.
+        environment.raise_load(events);
         recorder.mark(Border::Load);
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);
@@ -133,7 +142,7 @@ impl Run<'_> {
             environment.disarm();
             let end = self.clock.now();
             summary.watched = watching.stop().await;
-            (summary, end, monitor.stop())
+            (summary, end, monitor.map_or_else(|| Stalls::new(0, Vec::new()), StallMonitor::stop))
         };
         let ((summary, load_end, stalls), outages, ()) =
             tokio::join!(load, join_all(self.outages(load_start)), self.collector_outages(load_start));

@@ -1,13 +1,16 @@
-//! Measures a unit with an API server: a run of the arm's scenario, read back.
+//! Measures units with an API server: a run of each arm's scenario, read back.
 
 use spangate_scenario::Loaded;
+use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Task, figures};
 use crate::{
     error::CommandError,
+    event::Events,
+    evidence::Evidence,
+    measure::Beside,
     plan::Plan,
-    report::Report,
-    run::{RunOptions, directory::RunDirectory},
+    run::together,
     saved,
 };
 
@@ -25,14 +28,51 @@ pub fn plan(task: &Task<'_>) -> Result<Plan, CommandError> {
     Ok(plan)
 }
 
-/// Measures a unit by a run that `carry_out` makes.
+/// Measures units at the same time, if there are several, in the time in which all of them were loaded and warm. Where one
+/// cannot be measured, the others do not count.
 pub async fn measure(
-    task: Task<'_>,
-    carry_out: impl AsyncFn(Plan, &RunOptions) -> Result<(Report, RunDirectory), CommandError>,
-) -> Result<Outcome, CommandError> {
-    let plan = plan(&task)?;
-    let (report, run) = carry_out(plan, &RunOptions { out: task.directory.to_owned() }).await?;
-    let evidence = saved::read(&run, None)?;
-    let found = figures::of_api_server(&task.experiment.spec, &evidence);
-    Ok(Outcome { components: report.components, found })
+    tasks: &[Task<'_>],
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Vec<Result<Outcome, CommandError>> {
+    match measured(tasks, events, cancel).await {
+        Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+        Err((place, error)) => {
+            let mut error = Some(error);
+            let failed = tasks[place].arm.name.clone();
+            let outcome = |(index, _)| match error.take_if(|_| index == place) {
+                Some(error) => Err(error),
+                None => Ok(Outcome { components: Vec::new(), found: Err(figures::beside_one_that_fails(&failed)) }),
+            };
+            tasks.iter().enumerate().map(outcome).collect()
+        }
+    }
+}
+
+/// The same; the error is that of the first one that failed.
+async fn measured(
+    tasks: &[Task<'_>],
+    events: &Events,
+    cancel: &CancellationToken,
+) -> Result<Vec<Outcome>, (usize, CommandError)> {
+    let mut runs = Vec::new();
+    for (place, task) in tasks.iter().enumerate() {
+        let plan = plan(task).map_err(|error| (place, error))?;
+        runs.push((plan, task.directory.join(&task.arm.name)));
+    }
+    let done = together(runs, Some(events), cancel).await?;
+    let mut all: Vec<Evidence> = Vec::new();
+    for (place, (_, run)) in done.iter().enumerate() {
+        all.push(saved::read(run, None).map_err(|error| (place, error))?);
+    }
+    let all: Vec<&Evidence> = all.iter().collect();
+    let time = tasks.first().map_or_else(|| Err(String::new()), |task| figures::in_common(task.experiment, &all));
+    let found = all.iter().map(|evidence| {
+        let mut found = figures::of_api_server(evidence, time.clone()?)?;
+        // Of one run the other ones cannot be told from strangers.
+        found.beside = found.beside.map(|it| Beside { others: it.others.filter(|_| all.len() == 1), ..it });
+        Ok(found)
+    });
+    let components = done.iter().map(|(report, _)| report.components.clone());
+    Ok(components.zip(found).map(|(components, found)| Outcome { components, found }).collect())
 }

@@ -1,10 +1,10 @@
 //! The figures of one unit, and what is drawn of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use spangate_load::Outcome;
-use spangate_scenario::experiment::ExperimentSpec;
+use spangate_scenario::Experiment;
 use spangate_sink::PassageOutcome;
 use spangate_trace::{UnixNanos, stats};
 
@@ -19,6 +19,8 @@ const LEAST_DONE: f64 = 0.99;
 const MOST_STOLEN: f64 = 0.02;
 /// The 99th percentile of how late requests may start, in microseconds.
 const MOST_LATE_US: u64 = 10_000;
+/// The least time that has to be common to all that run at once.
+const LEAST_IN_COMMON: Duration = Duration::from_secs(3);
 /// Time beyond one flush delay after which a span that has ended has come to the sink.
 const MARGIN_NANOS: u64 = 300_000_000;
 /// Seconds between two points of a time line.
@@ -129,18 +131,32 @@ pub(super) fn own_cpu(
     Some(used(from, to)? - at_rest * to.since(from).as_secs_f64())
 }
 
-/// The figures of a unit with an API server, or why it does not count.
-pub fn of_api_server(spec: &ExperimentSpec, evidence: &Evidence) -> Result<Found, String> {
-    let facts = &evidence.facts;
-    let length = evidence
-        .scenario
-        .spec
-        .load
-        .length()
-        .map_or(std::time::Duration::ZERO, spangate_scenario::units::Duration::get);
-    let (from, end) = (facts.load_start + spec.warm_up.get(), facts.load_start + length);
+/// Why a unit does not count that ran beside one which does not.
+pub(super) fn beside_one_that_fails(arm: &str) -> String {
+    format!("{arm}, at the same time, does not")
+}
+
+/// The time in which all of these runs were loaded and warm, and their use was read.
+pub fn in_common(experiment: &Experiment, runs: &[&Evidence]) -> Result<(UnixNanos, UnixNanos), String> {
+    let spec = &experiment.spec;
+    let length = spec.load.length().map_or(Duration::ZERO, spangate_scenario::units::Duration::get);
+    let starts = || runs.iter().map(|run| run.facts.load_start);
+    let (Some(first), Some(last)) = (starts().min(), starts().max()) else {
+        return Err("nothing ran".to_owned());
+    };
     // A load is over with its last answer, which may be there before the last interval between arrivals is.
-    let to = evidence.usage.last().map_or(end, |last| last.min(end));
+    let read = runs.iter().filter_map(|run| run.usage.last()).min();
+    let (from, end) = (last + spec.warm_up.get(), first + length);
+    let to = read.map_or(end, |read| read.min(end));
+    if last > first && (to <= from || to.since(from) < LEAST_IN_COMMON) {
+        return Err(format!("one load began {} after the other", text::duration(last.since(first))));
+    }
+    Ok((from, to))
+}
+
+/// The figures of a unit with an API server in that time, or why it does not count.
+pub fn of_api_server(evidence: &Evidence, (from, to): (UnixNanos, UnixNanos)) -> Result<Found, String> {
+    let facts = &evidence.facts;
     let generator = &facts.generator;
     if generator.start_lag_p99_us > MOST_LATE_US {
         let late = text::nanos(generator.start_lag_p99_us * 1000);
@@ -239,8 +255,6 @@ fn collector(evidence: &Evidence, from: UnixNanos, to: UnixNanos) -> Vec<(Metric
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use spangate_scenario::experiment;
 
     use super::*;
@@ -251,17 +265,17 @@ mod tests {
     };
 
     /// Twenty seconds of 100 requests a second, of which the first ten are the warm-up.
-    fn spec() -> ExperimentSpec {
+    fn spec() -> Experiment {
         let text = "{apiVersion: spangate/v1alpha1, kind: Experiment, metadata: {name: e}, spec: {reference: a, \
                     warmUp: 10s, load: {arrivals: {rate: 100/s, for: 20s}, mix: [{get: {resource: pods}}]}, \
                     arms: [{name: a}, {name: b}]}}";
-        experiment::parse("e", text).unwrap().spec
+        experiment::parse("e", text).unwrap()
     }
 
     /// A server that takes 2 ms for a request and a tenth of a CPU at rest; responses take 4 ms.
-    fn evidence(spec: &ExperimentSpec) -> Evidence {
+    fn evidence(experiment: &Experiment) -> Evidence {
         let mut evidence = Run::of_creates(2).evidence();
-        evidence.scenario.spec.load = spec.load.clone();
+        evidence.scenario.spec.load = experiment.spec.load.clone();
         let start = evidence.facts.load_start;
         let request = evidence.requests[0].clone();
         evidence.requests = (0..2000)
@@ -293,10 +307,32 @@ mod tests {
         evidence.with_usage(Measurements(samples))
     }
 
+    fn figures(experiment: &Experiment, evidence: &Evidence) -> Result<Found, String> {
+        of_api_server(evidence, in_common(experiment, &[evidence])?)
+    }
+
+    /// Scenario: two that ran at the same time, the second of which began a second later, and one that began far too late.
+    /// Guarantees: the time is that in which both were warm, and one that hardly overlaps does not count.
+    #[test]
+    fn what_ran_at_once_is_measured_in_the_same_time() {
+        let spec = spec();
+        let first = evidence(&spec);
+        let after = |seconds: u64| {
+            let mut later = evidence(&spec);
+            later.facts.load_start = later.facts.load_start + Duration::from_secs(seconds);
+            later
+        };
+        let (from, to) = in_common(&spec, &[&first, &after(1)]).unwrap();
+        assert_eq!(from, first.facts.load_start + Duration::from_secs(11));
+        assert_eq!(to, first.facts.load_start + Duration::from_secs(20));
+        let apart = in_common(&spec, &[&after(8), &first]).unwrap_err();
+        assert_eq!(apart, "one load began 8.00s after the other");
+    }
+
     #[test]
     fn figures_are_those_of_the_requests_alone() {
         let spec = spec();
-        let found = of_api_server(&spec, &evidence(&spec)).unwrap();
+        let found = figures(&spec, &evidence(&spec)).unwrap();
         let figure = |metric| found.figures[&metric];
         assert!((figure(Metric::CpuPerRequest) - 0.002).abs() < 1e-5, "{found:#?}");
         assert!((figure(Metric::ResponseP99) - 0.004).abs() < 1e-9, "{found:#?}");
@@ -314,7 +350,7 @@ mod tests {
         let broken = |falsify: &dyn Fn(&mut Evidence)| {
             let mut evidence = evidence(&spec);
             falsify(&mut evidence);
-            of_api_server(&spec, &evidence).unwrap_err()
+            figures(&spec, &evidence).unwrap_err()
         };
         let late = broken(&|evidence| evidence.facts.generator.start_lag_p99_us = 20_000);
         assert_eq!(late, "the load was late: one request in a hundred by 20.0ms or more");

@@ -12,12 +12,12 @@ use spangate_trace::stats::{
     median_value,
 };
 
-use super::{order::order, rounds::unit_length, stop::Stop};
+use super::{order::order, rounds::unit_length, stop::{Stop, method}};
 use crate::{
     error::CommandError,
     overhead::{
         Measured,
-        compare::{Method, POWER, compare, would_show},
+        compare::{Method, POWER, compare_by, would_show},
         simulate::Noise,
     },
     text,
@@ -95,11 +95,17 @@ impl Spread {
     fn of(&self, experiment: &Experiment, arms: &[&str]) -> Result<(Vec<f64>, String), CommandError> {
         match self {
             Self::MadeUp => {
-                let spread = Noise::BUSY.in_turn();
-                let told = format!(
-                    "as on a busy machine of two cores, where one start of a server differs from the next by {}",
-                    text::percent(Noise::BUSY.own.hypot(Noise::BUSY.round))
-                );
+                let noise = Noise::BUSY;
+                let (spread, told) = if experiment.spec.at_once {
+                    let told = "as two servers that run at once on a busy machine of two cores".to_owned();
+                    (noise.at_once(), told)
+                } else {
+                    let told = format!(
+                        "as on a busy machine of two cores, where one start of a server differs from the next by {}",
+                        text::percent(noise.own.hypot(noise.round))
+                    );
+                    (noise.in_turn(), told)
+                };
                 Ok((vec![spread; arms.len()], told))
             }
             Self::Given(spread) => Ok((vec![*spread; arms.len()], "as was said".to_owned())),
@@ -145,7 +151,7 @@ fn measured_before(
             CommandError::usage(message).help("name the directory of an experiment with the same reference")
         );
     }
-    let comparison = compare(measured);
+    let comparison = compare_by(measured, &Method { pairing: method(&experiment.spec).pairing, ..Method::default() });
     let confidence = comparison.method.confidence;
     let spread = |arm: &&str| {
         let row = comparison.arms.iter().find(|row| row.arm.name == **arm)?;
@@ -162,7 +168,7 @@ impl Outlook {
     pub fn new(experiment: &Experiment, spread: &Spread) -> Result<Self, CommandError> {
         let spec = &experiment.spec;
         let stop = Stop::of(spec);
-        let confidence = stop.map_or_else(Method::default, |stop| stop.method()).confidence;
+        let confidence = method(spec).confidence;
         let unit_seconds = spread.unit_seconds().unwrap_or_else(|| unit_length(spec).as_secs_f64());
         let round_seconds = unit_seconds * spec.arms.len() as f64;
         let budget_seconds = spec.budget.map(|budget| budget.get().as_secs_f64());

@@ -12,14 +12,14 @@ use super::{
     linear::{Linear, linear},
     page,
     rounds::unusable,
-    stop::{Stop, width},
+    stop::{Stop, method, width},
 };
 use crate::{
     error::CommandError,
     exit::Exit,
     overhead::{
         Comparison, Measured, Metric,
-        compare::{ArmRow, Figure, Method, compare_by},
+        compare::{ArmRow, Figure, compare_by},
     },
     report::{Report, junit},
     run::directory::RunDirectory,
@@ -118,7 +118,7 @@ impl ExperimentReport {
     pub fn new(experiment: &Experiment, measured: Measured, drawn: Vec<Drawn>, told: Told) -> Self {
         let Told { started, seconds, repeat, directory, mut warnings } = told;
         let stop = Stop::of(&experiment.spec);
-        let method = stop.map_or_else(Method::default, |stop| stop.method());
+        let method = method(&experiment.spec);
         let comparison = compare_by(&measured, &method);
         for row in &comparison.arms {
             for (why, units) in &row.excluded {

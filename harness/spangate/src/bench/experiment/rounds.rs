@@ -88,12 +88,13 @@ pub const EXPERIMENT: &str = "experiment.yaml";
 /// Where units have their files while they are measured.
 const UNITS: &str = "units";
 
-/// Measures an experiment, each unit by `measure`, and reports it. What was measured before anything broke is kept.
+/// Measures an experiment, and reports it. `measure` is given what is to run at the same time, one unit or all of a round, and
+/// has an outcome for each. What was measured before anything broke is kept.
 pub async fn run(
     experiment: Option<Experiment>,
     options: &ExperimentOptions,
     cancel: &CancellationToken,
-    measure: impl AsyncFn(Task<'_>) -> Result<Outcome, CommandError>,
+    measure: impl AsyncFn(&[Task<'_>]) -> Vec<Result<Outcome, CommandError>>,
     events: &Events,
 ) -> Result<(ExperimentReport, RunDirectory), CommandError> {
     let began = jiff::Timestamp::now();
@@ -213,7 +214,7 @@ impl Rounds {
         &mut self,
         options: &ExperimentOptions,
         cancel: &CancellationToken,
-        measure: impl AsyncFn(Task<'_>) -> Result<Outcome, CommandError>,
+        measure: impl AsyncFn(&[Task<'_>]) -> Vec<Result<Outcome, CommandError>>,
         events: &Events,
     ) -> Result<(), CommandError> {
         let spec = self.experiment.spec.clone();
@@ -225,14 +226,20 @@ impl Rounds {
                 );
                 return Ok(());
             }
-            for index in order(spec.seed, spec.arms.len(), round) {
-                let arm = &spec.arms[index];
-                while self.is_wanted(&arm.name, round) {
+            let order = order(spec.seed, spec.arms.len(), round).into_iter().map(|index| &spec.arms[index]);
+            let order: Vec<&ExperimentArm> = order.collect();
+            for group in order.chunks(if spec.at_once { order.len() } else { 1 }) {
+                loop {
+                    let wanted = group.iter().copied().filter(|arm| self.is_wanted(&arm.name, round));
+                    let wanted: Vec<&ExperimentArm> = wanted.collect();
+                    if wanted.is_empty() {
+                        break;
+                    }
                     if cancel.is_cancelled() {
                         return Err(CommandError::interrupted());
                     }
-                    self.announce(arm, round, events);
-                    self.one(arm, round, options, &measure, events).await?;
+                    self.announce(&wanted, round, events);
+                    self.measure(&wanted, round, options, &measure, events).await?;
                 }
             }
             if self.is_enough(round, events) {
@@ -299,7 +306,7 @@ mod tests {
     use spangate_scenario::units::{Duration, Ratio};
 
     use super::*;
-    use crate::exit::Exit;
+    use crate::{exit::Exit, overhead::compare::Pairing};
 
     fn experiment(rounds: u32) -> Experiment {
         let text = format!(
@@ -341,10 +348,13 @@ mod tests {
                 repeat: String::new(),
             };
             let (events, _told) = Events::channel();
-            let measure = async |task: Task<'_>| {
+            let measure = async |tasks: &[Task<'_>]| {
                 let mut asked = self.asked.borrow_mut();
-                asked.push((task.arm.name.clone(), task.round));
-                answer(asked.len(), &task.arm.name)
+                let one = |task: &Task<'_>| {
+                    asked.push((task.arm.name.clone(), task.round));
+                    answer(asked.len(), &task.arm.name)
+                };
+                tasks.iter().map(one).collect()
             };
             run(experiment, &options, &CancellationToken::new(), measure, &events).await
         }
@@ -378,6 +388,29 @@ mod tests {
         let of_b = report.measured.units.iter().filter(|unit| unit.arm == "b");
         assert_eq!(of_b.filter(|unit| unit.excluded.as_deref() == Some("too busy")).count(), 4);
         assert_eq!(report.exit(), Exit::Inconclusive);
+    }
+
+    /// Scenario: arms at once, of which one does not count the first time, and another one does not start from the second round
+    /// on.
+    /// Guarantees: they count together or not at all, and go on without the one that does not start.
+    #[tokio::test]
+    async fn at_once_all_count_or_none() {
+        let bench = Bench::new();
+        let mut asked = experiment(4);
+        asked.spec.at_once = true;
+        let answer = |n, arm: &str| match arm {
+            "b" if n <= 3 => Ok(Outcome { components: Vec::new(), found: Err("too busy".to_owned()) }),
+            "c" if n > 6 => Err(CommandError::environment("it does not start")),
+            _ => Ok(found(1)),
+        };
+        let (report, _) = bench.run(Some(asked), None, answer).await.unwrap();
+        let of = |round| report.measured.units.iter().filter(move |unit| unit.round == round);
+        let counted = |round| of(round).filter(|unit| unit.excluded.is_none()).count();
+        assert_eq!([1, 2, 3, 4].map(counted), [3, 0, 2, 2]);
+        assert_eq!([1, 2, 3, 4].map(|round| of(round).count()), [6, 6, 2, 2]);
+        let why: BTreeSet<_> = of(1).filter_map(|unit| unit.excluded.clone()).collect();
+        assert_eq!(why, BTreeSet::from(["b, at the same time, does not".to_owned(), "too busy".to_owned()]));
+        assert_eq!(report.comparison.method.pairing, Pairing::AtOnce);
     }
 
     /// Scenario: the bench breaks off at the fourth unit, and is gone on with.

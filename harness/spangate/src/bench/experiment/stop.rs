@@ -10,7 +10,7 @@ use crate::{
     error::CommandError,
     overhead::{
         Measured,
-        compare::{Method, compare_by},
+        compare::{Method, Pairing, compare_by},
     },
 };
 
@@ -28,6 +28,8 @@ pub struct Stop {
     pub looks: u32,
     /// The most rounds.
     pub cap: u32,
+    /// How the units of a round belong together.
+    pub pairing: Pairing,
 }
 
 /// The arm that is known least.
@@ -46,6 +48,17 @@ pub fn width(ratio: &Estimate) -> f64 {
     if reaches.is_finite() { reaches.max(0.0) } else { f64::INFINITY }
 }
 
+/// How the units of a round belong together.
+fn pairing(spec: &ExperimentSpec) -> Pairing {
+    if spec.at_once { Pairing::AtOnce } else { Pairing::InTurn }
+}
+
+/// How the figures of an experiment are compared: as each look must, where it may end before its last round.
+pub fn method(spec: &ExperimentSpec) -> Method {
+    let whole = Method { pairing: pairing(spec), ..Method::default() };
+    Stop::of(spec).map_or(whole, |stop| stop.method())
+}
+
 // === impl Stop ===
 
 impl Stop {
@@ -53,7 +66,7 @@ impl Stop {
     pub fn of(spec: &ExperimentSpec) -> Option<Self> {
         let until = spec.until?;
         let confidence = Method::default().confidence;
-        Some(Self { within: until.within.get(), confidence, looks: until.looks, cap: spec.rounds })
+        Some(Self { within: until.within.get(), confidence, looks: until.looks, cap: spec.rounds, pairing: pairing(spec) })
     }
 
     /// Says what keeps an experiment from ever ending as was asked for.
@@ -80,7 +93,7 @@ impl Stop {
 
     /// How figures are compared at a look, and in the report.
     pub fn method(&self) -> Method {
-        Method { confidence: self.plan().each(), ..Method::default() }
+        Method { confidence: self.plan().each(), pairing: self.pairing, ..Method::default() }
     }
 
     /// What a look after a round says; nothing where that is no time to look. Only what was measured until then counts, so

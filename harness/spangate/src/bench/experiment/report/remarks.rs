@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use spangate_trace::stats::{Equivalence, effect::fewest, median_value};
 
 use super::{ExperimentReport, tables::interval};
-use crate::{bench::experiment::linear::Linear, measure::Beside, text, verdict::Status};
+use crate::{
+    bench::experiment::linear::Linear, measure::Beside, overhead::compare::Pairing, text, verdict::Status,
+};
 
 // === impl ExperimentReport ===
 
@@ -124,9 +126,13 @@ impl ExperimentReport {
                 at.join(", ")
             )
         });
+        let pairs = match self.comparison.method.pairing {
+            Pairing::InTurn => "ratio of the medians, by pairs of the same round",
+            Pairing::AtOnce => "median of the ratios of pairs that ran at the same time",
+        };
         format!(
-            "Medians of units with {}% intervals of the bootstrap, each unit with processes of its own; against {}: ratio of \
-             the medians, by pairs of the same round.{looks} CPU time is without what the process uses at rest. {} cores \
+            "Medians of units with {}% intervals of the bootstrap, each unit with processes of its own; against {}: \
+             {pairs}.{looks} CPU time is without what the process uses at rest. {} cores \
              ({}), Linux {}; {}; {}.",
             (self.comparison.method.confidence * 1e4).round() / 100.0,
             self.measured.reference,

@@ -13,13 +13,14 @@ use crate::event::{Event, Events};
 /// What a Collector takes to start and to end, and its last spans to come.
 const AROUND: Duration = Duration::from_secs(4);
 
-/// How long a unit takes before one was measured: its load, and the most that its server may take to be quiet, in which its
+/// How long a unit takes before one was measured, its part of the round where arms run at once: its load, and the most that its server may take to be quiet, in which its
 /// start is too.
 pub(in crate::bench::experiment) fn unit_length(spec: &ExperimentSpec) -> Duration {
     let length = spec.load.length().map_or(Duration::ZERO, units::Duration::get);
     // A Collector is measured as soon as it is there.
     let before = if spec.load.traces.is_some() { AROUND } else { spec.quiet.within.get() };
-    length + before + spec.quiet.idle.get()
+    let arms = if spec.at_once { u32::try_from(spec.arms.len()).unwrap_or(u32::MAX) } else { 1 };
+    (length + before + spec.quiet.idle.get()) / arms.max(1)
 }
 
 // === impl Rounds ===
@@ -65,18 +66,19 @@ impl Rounds {
     }
 
     /// Says what comes next, and how much there is to do.
-    pub(super) fn announce(&self, arm: &ExperimentArm, round: u32, events: &Events) {
+    pub(super) fn announce(&self, arms: &[&ExperimentArm], round: u32, events: &Events) {
         let spec = &self.experiment.spec;
         let left = self.left(1..=spec.rounds);
         let mut time = self.typical() * left;
         if let Some(budget) = spec.budget {
             time = time.min(budget.get().saturating_sub(self.spent()));
         }
+        let names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
         let most = if spec.until.is_some() { "at most " } else { "" };
         events.send(Event::Note(format!(
             "round {round} of {}, {}: {most}{left} units and about {} min to go",
             spec.rounds,
-            arm.name,
+            names.join(", "),
             time.as_secs().div_ceil(60)
         )));
     }

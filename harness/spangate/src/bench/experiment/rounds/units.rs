@@ -1,76 +1,98 @@
-//! One unit: measured, kept, and its arm given up where it cannot be measured.
+//! Units: measured, kept, and an arm given up where it cannot be measured.
 
 use spangate_scenario::experiment::ExperimentArm;
 
 use super::{ExperimentOptions, Outcome, Rounds, Task, UNITS, series_of, unusable};
 use crate::{
     bench::{
-        experiment::report::Drawn,
+        experiment::{figures::beside_one_that_fails, report::Drawn},
         trouble::{Stretch, look_for_space},
     },
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
     overhead::{Unit, found::MEASURED},
+    report::Component,
 };
 
 // === impl Rounds ===
 
 impl Rounds {
-    /// Measures one unit and keeps it.
-    pub(super) async fn one(
+    /// Measures a unit, or several at the same time, and keeps what came of it.
+    pub(super) async fn measure(
         &mut self,
-        arm: &ExperimentArm,
+        arms: &[&ExperimentArm],
         round: u32,
         options: &ExperimentOptions,
-        measure: &impl AsyncFn(Task<'_>) -> Result<Outcome, CommandError>,
+        measure: &impl AsyncFn(&[Task<'_>]) -> Vec<Result<Outcome, CommandError>>,
         events: &Events,
     ) -> Result<(), CommandError> {
         look_for_space(&self.directory)?;
         let directory = self.directory.file(UNITS);
         let stretch = Stretch::begin();
-        let task =
-            Task { experiment: &self.experiment, arm, round, directory: &directory, base: &options.base };
-        let outcome = measure(task).await;
+        let task = |arm| Task { experiment: &self.experiment, arm, round, directory: &directory, base: &options.base };
+        let tasks: Vec<Task<'_>> = arms.iter().copied().map(task).collect();
+        let outcomes = measure(&tasks).await;
         let (taken, clocks) = (stretch.taken(), stretch.clocks_agree());
-        // What the unit left is in its figures now.
+        // What the units left is in their figures now.
         let _ = std::fs::remove_dir_all(&directory);
-        let (components, found, error) = match outcome {
-            Ok(Outcome { components, found }) => (components, found, None),
-            Err(error) if error.exit() == Exit::Environment => (Vec::new(), Err(error.chain()), Some(error)),
-            Err(error) => return Err(error),
-        };
-        let found = found.and_then(|found| clocks.map(|()| found));
-        let mut unit = Unit {
-            arm: arm.name.clone(),
-            round,
-            began_ms: stretch.began_ms(),
-            seconds: taken.as_secs_f64(),
-            ..Unit::default()
-        };
-        match found {
-            Ok(found) => {
-                (unit.n, unit.figures, unit.beside) = (found.n, found.figures, found.beside);
-                let name = series_of(&arm.name, round);
-                self.directory.write_json(&name, &found.series).map_err(unusable)?;
-            }
-            Err(why) => {
+        let mut measured = Vec::new();
+        for (arm, outcome) in arms.iter().copied().zip(outcomes) {
+            let (components, found, error) = match outcome {
+                Ok(Outcome { components, found }) => (components, found, None),
+                Err(error) if error.exit() == Exit::Environment => (Vec::new(), Err(error.chain()), Some(error)),
+                Err(error) => return Err(error),
+            };
+            let found = found.and_then(|found| clocks.clone().map(|()| found));
+            if let Err(why) = &found {
                 events.send(Event::Note(format!("{} of round {round} does not count: {why}", arm.name)));
-                unit.excluded = Some(why);
+            }
+            measured.push((arm, components, found, error));
+        }
+        // What ran at the same time is compared with that only, so it counts together or not at all.
+        let missing = measured.iter().find(|(_, _, found, _)| found.is_err()).map(|(arm, ..)| arm.name.clone());
+        let mut errors = Vec::new();
+        for (arm, components, found, error) in measured {
+            let found = match &missing {
+                Some(missing) => found.and_then(|_| Err(beside_one_that_fails(missing))),
+                None => found,
+            };
+            let mut unit = Unit {
+                arm: arm.name.clone(),
+                round,
+                began_ms: stretch.began_ms(),
+                seconds: taken.as_secs_f64() / arms.len() as f64,
+                ..Unit::default()
+            };
+            match found {
+                Ok(found) => {
+                    (unit.n, unit.figures, unit.beside) = (found.n, found.figures, found.beside);
+                    let name = series_of(&arm.name, round);
+                    self.directory.write_json(&name, &found.series).map_err(unusable)?;
+                }
+                Err(why) => unit.excluded = Some(why),
+            }
+            self.measured.units.push(unit);
+            self.learn_versions(components);
+            errors.extend(error.map(|error| (arm, error)));
+        }
+        self.save()?;
+        for (arm, error) in errors {
+            if !self.is_wanted(&arm.name, round) {
+                self.give_up(arm, error, events)?;
             }
         }
+        Ok(())
+    }
+
+    /// Notes what ran.
+    fn learn_versions(&mut self, components: Vec<Component>) {
         for component in components {
             let versions = self.measured.key.versions.entry(component.name).or_default();
             if !versions.split(", ").any(|version| version == component.version) {
                 let comma = if versions.is_empty() { "" } else { ", " };
                 *versions = format!("{versions}{comma}{}", component.version);
             }
-        }
-        self.measured.units.push(unit);
-        self.save()?;
-        match error {
-            Some(error) if !self.is_wanted(&arm.name, round) => self.give_up(arm, error, events),
-            _ => Ok(()),
         }
     }
 
