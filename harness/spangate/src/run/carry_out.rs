@@ -114,8 +114,8 @@ impl Run<'_> {
         if let Some(others) = self.together {
             events.send(Event::Progress { what: "waiting for the others".to_owned(), done: None });
             others.wait().await;
+            environment.raise_again(events);
         }
-        // What starts beside it puts all threads of this process where it needs them, so this comes last.
         environment.raise_load(events);
         recorder.mark(Border::Load);
         let load_start = self.clock.now() + LEAD;

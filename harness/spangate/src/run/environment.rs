@@ -204,6 +204,15 @@ impl Environment {
         self.realtime.as_ref()
     }
 
+    /// Gives etcd and the API server their priorities once more: whoever starts beside them puts all threads of this process
+    /// where it needs them, and what is started meanwhile inherits that.
+    pub(super) fn raise_again(&self, events: &Events) {
+        let Some(cluster) = &self.cluster else { return };
+        let named = |(name, pid): (&str, u32)| (pid, name.to_owned());
+        let processes: Vec<(u32, String)> = cluster.servers.pids().into_iter().map(named).collect();
+        raise(self.realtime(), |realtime| realtime.raise_pods(&processes), events);
+    }
+
     /// Puts the load above the API server, unless something is injected whose time it could stand in the way of: what
     /// collects garbage on every CPU would make it late.
     pub(super) fn raise_load(&self, events: &Events) {
