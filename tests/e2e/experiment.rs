@@ -23,6 +23,7 @@ metadata: {name: arms}
 spec:
   reference: \"off\"
   rounds: 1
+  atOnce: true
   retries: 3
   warmUp: 2s
   quiet: {below: 50%, within: 4s, idle: 1s}
@@ -83,7 +84,7 @@ fn shown(report: &ExperimentReport) {
     println!("{}{}", report.text(), report.directory);
 }
 
-/// Scenario: four arms, once each.
+/// Scenario: four arms at the same time, once each.
 /// Guarantees: spans come of the arm that traces everything and takes them, and of no other; each has its figures.
 #[test]
 fn each_arm_is_what_it_says() {

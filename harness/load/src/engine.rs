@@ -40,10 +40,10 @@ use spangate_trace::{Clock, UnixNanos};
 pub use summary::Summary;
 #[cfg(test)]
 pub(crate) use summary::{Note, Tally};
+pub use thread::THREAD;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 pub use users::keep_ctrl_c;
-pub use thread::THREAD;
 pub use watchdog::GeneratorLoad;
 
 use self::{

@@ -312,9 +312,10 @@ impl Rounds<'_> {
         let [base, head] = self.pair.plans(round)?;
         let runs = vec![(base, path.join(ARMS[0])), (head, path.join(ARMS[1]))];
         // The rounds say what goes on.
-        let done = together(runs, None, self.cancel).await.map_err(|(place, error)| error.about(ARMS[place]))?;
-        let [(judged, base), (other, head)] = <[_; 2]>::try_from(done)
-            .map_err(|_| CommandError::bug("two runs have not two outcomes"))?;
+        let done =
+            together(runs, None, self.cancel).await.map_err(|(place, error)| error.about(ARMS[place]))?;
+        let [(judged, base), (other, head)] =
+            <[_; 2]>::try_from(done).map_err(|_| CommandError::bug("two runs have not two outcomes"))?;
         let evidence = [saved::read(&base, None)?, saved::read(&head, None)?];
         let mut components = judged.components;
         components.extend(other.components);

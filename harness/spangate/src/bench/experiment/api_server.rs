@@ -5,13 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Task, figures};
 use crate::{
-    error::CommandError,
-    event::Events,
-    evidence::Evidence,
-    measure::Beside,
-    plan::Plan,
-    run::together,
-    saved,
+    error::CommandError, event::Events, evidence::Evidence, measure::Beside, plan::Plan, run::together, saved,
 };
 
 /// What a unit runs.
@@ -42,7 +36,10 @@ pub async fn measure(
             let failed = tasks[place].arm.name.clone();
             let outcome = |(index, _)| match error.take_if(|_| index == place) {
                 Some(error) => Err(error),
-                None => Ok(Outcome { components: Vec::new(), found: Err(figures::beside_one_that_fails(&failed)) }),
+                None => Ok(Outcome {
+                    components: Vec::new(),
+                    found: Err(figures::beside_one_that_fails(&failed)),
+                }),
             };
             tasks.iter().enumerate().map(outcome).collect()
         }
@@ -66,7 +63,8 @@ async fn measured(
         all.push(saved::read(run, None).map_err(|error| (place, error))?);
     }
     let all: Vec<&Evidence> = all.iter().collect();
-    let time = tasks.first().map_or_else(|| Err(String::new()), |task| figures::in_common(task.experiment, &all));
+    let time =
+        tasks.first().map_or_else(|| Err(String::new()), |task| figures::in_common(task.experiment, &all));
     let found = all.iter().map(|evidence| {
         let mut found = figures::of_api_server(evidence, time.clone()?)?;
         // Of one run the other ones cannot be told from strangers.

@@ -12,7 +12,11 @@ use spangate_trace::stats::{
     median_value,
 };
 
-use super::{order::order, rounds::unit_length, stop::{Stop, method}};
+use super::{
+    order::order,
+    rounds::unit_length,
+    stop::{Stop, method},
+};
 use crate::{
     error::CommandError,
     overhead::{
@@ -44,9 +48,11 @@ pub struct Outlook {
     pub seed: u64,
     /// The arm that the others are compared with.
     pub reference: String,
-    /// The arms of each round, in the order in which they are measured.
+    /// Whether the arms of a round run at the same time.
+    pub at_once: bool,
+    /// The arms of each round, in the order in which they are measured, or are started.
     pub rounds: Vec<Vec<String>>,
-    /// How long one unit takes, about, in seconds.
+    /// How long one unit takes, about, in seconds; its part of the round, where arms run at once.
     pub unit_seconds: f64,
     /// How long all of them take, none measured again.
     pub seconds: f64,
@@ -151,7 +157,8 @@ fn measured_before(
             CommandError::usage(message).help("name the directory of an experiment with the same reference")
         );
     }
-    let comparison = compare_by(measured, &Method { pairing: method(&experiment.spec).pairing, ..Method::default() });
+    let comparison =
+        compare_by(measured, &Method { pairing: method(&experiment.spec).pairing, ..Method::default() });
     let confidence = comparison.method.confidence;
     let spread = |arm: &&str| {
         let row = comparison.arms.iter().find(|row| row.arm.name == **arm)?;
@@ -201,6 +208,7 @@ impl Outlook {
             experiment: experiment.metadata.name.clone(),
             seed: spec.seed,
             reference: spec.reference.clone(),
+            at_once: spec.at_once,
             rounds: (1..=spec.rounds).map(in_order).collect(),
             unit_seconds,
             seconds: round_seconds * f64::from(spec.rounds),
@@ -226,7 +234,12 @@ impl fmt::Display for Outlook {
             rounds * each
         )?;
         let mut out = String::new();
-        let titles = ["round", "arms, in the order in which they are measured"].map(str::to_owned);
+        let order = if self.at_once {
+            "arms, all at the same time"
+        } else {
+            "arms, in the order in which they are measured"
+        };
+        let titles = ["round", order].map(str::to_owned);
         let shown = self.rounds.iter().enumerate().take(SHOWN);
         let rows: Vec<[String; 2]> =
             shown.map(|(round, arms)| [(round + 1).to_string(), arms.join(", ")]).collect();
@@ -235,12 +248,12 @@ impl fmt::Display for Outlook {
             let _ = writeln!(out, "and {} rounds more", rounds - SHOWN);
         }
         let minutes = |seconds: f64| (seconds / 60.0).ceil();
-        let _ = write!(
-            out,
-            "\nA unit takes about {:.0} s, all of them about {} min",
-            self.unit_seconds,
-            minutes(self.seconds)
-        );
+        let (what, seconds) = match self.at_once {
+            true => ("round", self.unit_seconds * each as f64),
+            false => ("unit", self.unit_seconds),
+        };
+        let all = minutes(self.seconds);
+        let _ = write!(out, "\nA {what} takes about {seconds:.0} s, all of them about {all} min");
         if let Some(budget) = self.budget_seconds {
             let budget = units::Duration::from(std::time::Duration::from_secs_f64(budget));
             let _ = write!(out, "; in the budget of {budget} there is time for {} rounds", self.affordable);
@@ -329,6 +342,12 @@ mod tests {
         let text = outlook.to_string();
         assert!(text.contains("3 arms, 6 rounds, 18 units") && text.contains("about 9 min"), "{text}");
         assert!(text.contains("the second"), "{text}");
+
+        let mut together = experiment(6);
+        together.spec.at_once = true;
+        let text = Outlook::new(&together, &Spread::MadeUp).unwrap().to_string();
+        assert!(text.contains("A round takes about 30 s, all of them about 3 min"), "{text}");
+        assert!(text.contains("two servers that run at once"), "{text}");
     }
 
     /// Scenario: pairs that vary by 10 %, in twenty rounds, as said by hand and as measured before.

@@ -66,7 +66,13 @@ impl Stop {
     pub fn of(spec: &ExperimentSpec) -> Option<Self> {
         let until = spec.until?;
         let confidence = Method::default().confidence;
-        Some(Self { within: until.within.get(), confidence, looks: until.looks, cap: spec.rounds, pairing: pairing(spec) })
+        Some(Self {
+            within: until.within.get(),
+            confidence,
+            looks: until.looks,
+            cap: spec.rounds,
+            pairing: pairing(spec),
+        })
     }
 
     /// Says what keeps an experiment from ever ending as was asked for.
@@ -148,7 +154,7 @@ mod tests {
         testing::{measured, unit},
     };
 
-    const STOP: Stop = Stop { within: 0.05, confidence: 0.95, looks: 3, cap: 24 };
+    const STOP: Stop = Stop { within: 0.05, confidence: 0.95, looks: 3, cap: 24, pairing: Pairing::InTurn };
 
     /// Rounds of arms that take turns, of which `head` takes 10 % more.
     fn in_turn(rounds: u32, noise: &Noise, seed: u64) -> Measured {

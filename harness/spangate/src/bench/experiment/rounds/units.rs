@@ -30,7 +30,13 @@ impl Rounds {
         look_for_space(&self.directory)?;
         let directory = self.directory.file(UNITS);
         let stretch = Stretch::begin();
-        let task = |arm| Task { experiment: &self.experiment, arm, round, directory: &directory, base: &options.base };
+        let task = |arm| Task {
+            experiment: &self.experiment,
+            arm,
+            round,
+            directory: &directory,
+            base: &options.base,
+        };
         let tasks: Vec<Task<'_>> = arms.iter().copied().map(task).collect();
         let outcomes = measure(&tasks).await;
         let (taken, clocks) = (stretch.taken(), stretch.clocks_agree());
@@ -40,7 +46,9 @@ impl Rounds {
         for (arm, outcome) in arms.iter().copied().zip(outcomes) {
             let (components, found, error) = match outcome {
                 Ok(Outcome { components, found }) => (components, found, None),
-                Err(error) if error.exit() == Exit::Environment => (Vec::new(), Err(error.chain()), Some(error)),
+                Err(error) if error.exit() == Exit::Environment => {
+                    (Vec::new(), Err(error.chain()), Some(error))
+                }
                 Err(error) => return Err(error),
             };
             let found = found.and_then(|found| clocks.clone().map(|()| found));
@@ -50,7 +58,8 @@ impl Rounds {
             measured.push((arm, components, found, error));
         }
         // What ran at the same time is compared with that only, so it counts together or not at all.
-        let missing = measured.iter().find(|(_, _, found, _)| found.is_err()).map(|(arm, ..)| arm.name.clone());
+        let missing =
+            measured.iter().find(|(_, _, found, _)| found.is_err()).map(|(arm, ..)| arm.name.clone());
         let mut errors = Vec::new();
         for (arm, components, found, error) in measured {
             let found = match &missing {
