@@ -84,19 +84,7 @@ async fn run_in(
     cancel: CancellationToken,
 ) -> Result<Report, CommandError> {
     let start = Instant::now();
-    directory.write(RunDirectory::SCENARIO, &plan.text).map_err(unusable_directory)?;
-    directory.write_json(RunDirectory::PLAN, &plan.view()).map_err(unusable_directory)?;
-    if let Some(configuration) = &plan.collector {
-        directory.write(RunDirectory::COLLECTOR, &configuration.text).map_err(unusable_directory)?;
-    }
-    if let Some(config) = &plan.kind_config {
-        directory.write(RunDirectory::KIND, config).map_err(unusable_directory)?;
-    }
-    if let Some(replay) = &plan.replay {
-        directory.copy(RunDirectory::RECORD, replay.path()).map_err(unusable_directory)?;
-    }
-    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script()).map_err(unusable_directory)?;
-
+    note_down(&plan, directory).map_err(unusable_directory)?;
     let ledgers = Ledgers::open(directory, events.clone())?;
     let notes = Notes { clock: Clock::new(), injections: ledgers.injections.clone() };
     let assets = Assets::new(AssetsEnv::from_process());
@@ -187,6 +175,22 @@ async fn run_in(
     directory.write(RunDirectory::JUNIT, &junit).map_err(unusable_directory)?;
     events.send(Event::Finished(Box::new(report.clone())));
     Ok(report)
+}
+
+/// What is to be done, where it can be read and repeated.
+fn note_down(plan: &Plan, directory: &RunDirectory) -> Result<(), DirectoryError> {
+    directory.write(RunDirectory::SCENARIO, &plan.text)?;
+    directory.write_json(RunDirectory::PLAN, &plan.view())?;
+    if let Some(configuration) = &plan.collector {
+        directory.write(RunDirectory::COLLECTOR, &configuration.text)?;
+    }
+    if let Some(config) = &plan.kind_config {
+        directory.write(RunDirectory::KIND, config)?;
+    }
+    if let Some(replay) = &plan.replay {
+        directory.copy(RunDirectory::RECORD, replay.path())?;
+    }
+    directory.write_script(RunDirectory::REPEAT, &plan.repeat_script())
 }
 
 fn unusable_directory(error: DirectoryError) -> CommandError {

@@ -74,6 +74,16 @@ impl Run<'_> {
         }
     }
 
+    /// Waits for those that are to begin at the same time, and takes the place for it.
+    async fn ready(&self) {
+        if let Some(others) = self.together {
+            self.events.send(Event::Progress { what: "waiting for the others".to_owned(), done: None });
+            others.wait().await;
+            self.environment.raise_again(self.events);
+        }
+        self.environment.raise_load(self.events);
+    }
+
     /// Prepares, arms, sends, waits and disarms.
     async fn send_requests(&self, cluster: &Cluster, ledgers: &Ledgers) -> Result<Carried, CommandError> {
         let (plan, environment, events) = (self.plan, self.environment, self.events);
@@ -111,12 +121,7 @@ impl Run<'_> {
             self.together.is_none().then(|| StallMonitor::start(self.clock, environment.realtime()));
         let recorder = self.record().await;
         let rest = self.at_rest(cluster, &recorder).await;
-        if let Some(others) = self.together {
-            events.send(Event::Progress { what: "waiting for the others".to_owned(), done: None });
-            others.wait().await;
-            environment.raise_again(events);
-        }
-        environment.raise_load(events);
+        self.ready().await;
         recorder.mark(Border::Load);
         let load_start = self.clock.now() + LEAD;
         environment.arm(load_start);

@@ -248,10 +248,8 @@ impl fmt::Display for Outlook {
             let _ = writeln!(out, "and {} rounds more", rounds - SHOWN);
         }
         let minutes = |seconds: f64| (seconds / 60.0).ceil();
-        let (what, seconds) = match self.at_once {
-            true => ("round", self.unit_seconds * each as f64),
-            false => ("unit", self.unit_seconds),
-        };
+        let (what, units) = if self.at_once { ("round", each) } else { ("unit", 1) };
+        let seconds = self.unit_seconds * units as f64;
         let all = minutes(self.seconds);
         let _ = write!(out, "\nA {what} takes about {seconds:.0} s, all of them about {all} min");
         if let Some(budget) = self.budget_seconds {
