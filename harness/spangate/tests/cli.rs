@@ -339,7 +339,7 @@ fn a_run_that_could_not_start_is_in_the_json_too() {
 fn an_experiment_is_planned() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/overhead.yaml");
     let plan = |options: &[&str]| output(spangate().arg("plan").arg(&file).args(options));
-    let shown = plan(&[]);
+    let shown = plan(&["--rounds", "6"]);
     assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
     for part in ["5 arms, 6 rounds, 30 units", "in the budget of 18m", "6 rounds show", "100-percent"] {
         assert!(text(&shown).contains(part), "{part}: {}", text(&shown));
