@@ -34,6 +34,9 @@ pub struct CollectorFacts {
     /// When it ended though nobody asked it to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<Crash>,
+    /// Whether the last that was known of a pod was not heard, so that an end in its last second may be missing above.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unheard: bool,
 }
 
 /// A series of a `prometheus` exporter.
@@ -69,9 +72,10 @@ pub struct CollectorAway {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Crash {
-    /// When; in a pod to the second below, as the kubelet tells it.
-    #[schemars(with = "u64")]
-    pub at: UnixNanos,
+    /// When, if anybody told; in a pod to the second below, as the kubelet tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
+    pub at: Option<UnixNanos>,
     /// How it ended.
     pub status: String,
     /// Why, in the kubelet's words, if it ended in a pod: `OOMKilled`, `Error`, `Completed`.

@@ -4,7 +4,7 @@
 //! Service of the type `NodePort`. Either way the tap sends to an address of the node.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::OpenOptions,
     io::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -32,6 +32,7 @@ use spangate_sink::SinkHandle;
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{
     net::TcpStream,
+    sync,
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -59,6 +60,8 @@ pub(crate) struct PodCollector {
     kind: Workload,
     log: PathBuf,
     watching: JoinHandle<()>,
+    /// The pods that were seen to go, by their uids.
+    gone: sync::watch::Receiver<BTreeSet<String>>,
 }
 
 /// What a Collector in a pod is made from.
@@ -90,6 +93,8 @@ const PROMETHEUS: u16 = 8889;
 const OTHERS: u16 = 14300;
 /// Time after which a watch is opened again that broke.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long after a pod is gone it may take to hear so.
+const HEARD: Duration = Duration::from_secs(5);
 /// How long a connection to it may take.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -123,16 +128,22 @@ impl PodCollector {
             let port = node_ports.get(&listening.port()).copied().unwrap_or(listening.port());
             SocketAddr::new(address, port)
         });
-        let watching = tokio::spawn(watch(pods::pods(&client), Arc::clone(state), clock));
+        let (going, gone) = sync::watch::channel(BTreeSet::new());
+        let watching = tokio::spawn(watch(pods::pods(&client), Arc::clone(state), clock, going));
         let log = logs.join(spangate_cluster::LocalCollector::LOG);
-        let this = Self { client, node: node.clone(), kind, log, watching };
+        let this = Self { client, node: node.clone(), kind, log, watching, gone };
         this.ready(&wired).await?;
         Ok((this, wired))
     }
 
-    /// Ends the pod, and returns when it is gone.
-    pub(super) async fn take_away(&self, how: CollectorOutage) -> Result<(), CommandError> {
+    /// Ends the pod, and returns when it is gone: whether all that was known of it was heard, to the last.
+    pub(super) async fn take_away(&self, how: CollectorOutage) -> Result<bool, CommandError> {
         self.save_log().await;
+        let look = || async {
+            let pods = pods::pods(&self.client).list(&pods::selected(NAME)).await;
+            Ok::<_, CommandError>(pods.map_err(request("look for the Collector's pod"))?.items)
+        };
+        let there: BTreeSet<String> = look().await?.into_iter().filter_map(|pod| pod.metadata.uid).collect();
         if how == CollectorOutage::Kill {
             // Before its pod is told to end, which a kubelet always asks for kindly.
             let node = self.node.clone();
@@ -143,16 +154,19 @@ impl PodCollector {
         }
         self.set_presence(false).await?;
         let gone = async {
-            let look = || async { pods::pods(&self.client).list(&pods::selected(NAME)).await };
-            while !look().await.map_err(request("look for the Collector's pod"))?.items.is_empty() {
+            while !look().await?.is_empty() {
                 sleep(LOOK_EVERY).await;
             }
-            Ok(())
+            Ok::<_, CommandError>(())
         };
         timeout(PATIENCE, gone).await.map_err(|_| {
             let still = format!("its pod was still there after {} s", PATIENCE.as_secs());
             CommandError::environment("cannot end the Collector").help(still)
-        })?
+        })??;
+        // How a container ended is told before its pod goes, and both by the same watch.
+        let mut gone = self.gone.clone();
+        let heard = gone.wait_for(|gone| there.is_subset(gone));
+        Ok(matches!(timeout(HEARD, heard).await, Ok(Ok(_))))
     }
 
     /// Has another pod made, and returns when its Collector receives.
@@ -241,16 +255,30 @@ impl Drop for PodCollector {
     }
 }
 
-/// Notes each end of the container that nobody asked for, and when it is ready again.
-async fn watch(pods: Api<Pod>, state: Arc<Mutex<State>>, clock: Clock) {
+/// Notes each end of the container that nobody asked for, when it is ready again, and which pods are gone.
+async fn watch(
+    pods: Api<Pod>,
+    state: Arc<Mutex<State>>,
+    clock: Clock,
+    gone: sync::watch::Sender<BTreeSet<String>>,
+) {
     let mut life = Life::default();
     loop {
         // Of all that is there now, and from then on.
         if let Ok(events) = pods.watch(&WatchParams::default().labels(&format!("app={NAME}")), "0").await {
             let mut events = std::pin::pin!(events);
             while let Ok(Some(event)) = events.try_next().await {
-                let (WatchEvent::Added(pod) | WatchEvent::Modified(pod)) = event else { continue };
-                note(&mut life, &pod, &pods, &state, clock).await;
+                match event {
+                    WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                        note(&mut life, &pod, &pods, &state, clock).await;
+                    }
+                    // With the last that was known of it.
+                    WatchEvent::Deleted(pod) => {
+                        note(&mut life, &pod, &pods, &state, clock).await;
+                        gone.send_modify(|gone| gone.extend(pod.metadata.uid));
+                    }
+                    WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
+                }
             }
         }
         sleep(AGAIN).await;
@@ -266,7 +294,7 @@ async fn note(life: &mut Life, pod: &Pod, pods: &Api<Pod>, state: &Mutex<State>,
         }
         let log = tail(pods, pod, ended.replaced).await;
         let (reason, status) = (Some(ended.reason.clone()), how(ended));
-        let crash = Crash { at: ended.at.unwrap_or(now), status, reason, back: None, log };
+        let crash = Crash { at: ended.at, status, reason, back: None, log };
         lock(state).crashes.push(crash);
     }
     if news.ready {

@@ -72,6 +72,8 @@ pub(super) struct State {
     untold: Option<String>,
     outages: Vec<CollectorAway>,
     pub(super) crashes: Vec<Crash>,
+    /// Whether the last that was known of a pod was not heard.
+    pub(super) unheard: bool,
 }
 
 // === impl RunningCollector ===
@@ -176,7 +178,8 @@ impl RunningCollector {
             }
             Host::Pod(pod) => {
                 self.ending(pod.pid().await).await;
-                pod.take_away(how).await?;
+                let heard = pod.take_away(how).await?;
+                self.state().unheard |= !heard;
             }
         }
         let ended = self.clock.now();
@@ -241,9 +244,11 @@ impl RunningCollector {
             Host::Pod(pod) => {
                 self.ending(pod.pid().await).await;
                 // Its log says why; what it had left is missing at the sink, and is judged there.
-                if let Err(error) = pod.take_away(CollectorOutage::Stop).await {
+                let heard = pod.take_away(CollectorOutage::Stop).await.unwrap_or_else(|error| {
                     tracing::warn!(error = error.chain(), "the Collector does not end");
-                }
+                    false
+                });
+                self.state().unheard |= !heard;
             }
         }
         let state = self.state();
@@ -260,6 +265,7 @@ impl RunningCollector {
             peak_rss: state.peak_rss,
             outages: state.outages.clone(),
             crashes: state.crashes.clone(),
+            unheard: state.unheard,
         }
     }
 
@@ -331,7 +337,7 @@ fn watch(state: &Arc<Mutex<State>>, clock: Clock, process: &LocalCollector) {
         let mut state = lock(&state);
         if state.ending.is_none() {
             let log = process::log_tail(&log, TAIL);
-            state.crashes.push(Crash { at: clock.now(), status, reason: None, back: None, log });
+            state.crashes.push(Crash { at: Some(clock.now()), status, reason: None, back: None, log });
         }
     });
 }

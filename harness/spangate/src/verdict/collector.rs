@@ -17,6 +17,10 @@ pub(super) fn judge(facts: Option<&CollectorFacts>, may_restart: bool) -> Option
     for away in facts.outages.iter().filter(|away| away.to <= away.ended) {
         verdict.fail(format!("the Collector did not start again after {}", away.fault));
     }
+    if facts.unheard {
+        verdict
+            .undecided("nobody told how its pod went, and so not whether it had ended by itself just before");
+    }
     (!verdict.reasons.is_empty()).then_some(verdict)
 }
 
@@ -46,7 +50,7 @@ mod tests {
     #[test]
     fn a_crash_and_a_collector_that_stays_away_are_failures() {
         let crash = Crash {
-            at: UnixNanos(5),
+            at: Some(UnixNanos(5)),
             status: "signal: 9 (SIGKILL)".to_owned(),
             reason: None,
             back: None,
@@ -64,13 +68,19 @@ mod tests {
         assert!(verdict.reasons[0].contains("the end"), "{verdict:?}");
     }
 
+    #[test]
+    fn an_end_that_nobody_may_have_heard_of_is_not_green() {
+        let facts = CollectorFacts { unheard: true, ..CollectorFacts::default() };
+        assert_eq!(judge(Some(&facts), true).unwrap().status, Status::Inconclusive);
+    }
+
     /// Scenario: a scenario expects that its Collector ends by itself.
     /// Guarantees: it may, but it must have been ready again.
     #[test]
     fn a_restart_that_is_expected_must_come_to_an_end() {
         let facts = |back| {
             let (status, reason) = ("OOMKilled (exit code 137)".to_owned(), Some("OOMKilled".to_owned()));
-            let crash = Crash { at: UnixNanos(5), status, reason, back, log: String::new() };
+            let crash = Crash { at: Some(UnixNanos(5)), status, reason, back, log: String::new() };
             CollectorFacts { crashes: vec![crash], ..CollectorFacts::default() }
         };
         assert_eq!(judge(Some(&facts(Some(UnixNanos(6)))), true), None);

@@ -43,9 +43,9 @@ pub(super) fn judge(expect: &Restarts, case: &Case<'_>) -> Verdict {
         };
         verdict.check(Check::bound("ended for another reason", observed, "= 0", n, others.is_empty()));
     }
-    let back = |crash: &Crash| crash.back;
+    let back = |crash: &Crash, _| crash.back;
     longest(&mut verdict, "away for", &facts.crashes, expect.away.as_ref(), back);
-    let lit = |crash: &Crash| first_taken(passed, crash.at);
+    let lit = |_: &Crash, at| first_taken(passed, at);
     longest(&mut verdict, "dark for", &facts.crashes, expect.dark.as_ref(), lit);
     lost(&mut verdict, expect, passed, case);
     // What the API server dropped while nobody took spans, no ledger but that of the requests shows.
@@ -57,15 +57,17 @@ pub(super) fn judge(expect: &Restarts, case: &Case<'_>) -> Verdict {
     verdict
 }
 
-/// The longest time from an end to what `until` gives; a failure where that never came.
+/// The longest time from an end to what `until` gives; a failure where that never came, and undecided where nobody told
+/// when an end was.
 fn longest(
     verdict: &mut Verdict,
     what: &str,
     crashes: &[Crash],
     bound: Option<&Bound<Duration>>,
-    until: impl Fn(&Crash) -> Option<UnixNanos>,
+    until: impl Fn(&Crash, UnixNanos) -> Option<UnixNanos>,
 ) {
-    let times: Option<Vec<_>> = crashes.iter().map(|crash| Some(until(crash)?.since(crash.at))).collect();
+    let known = crashes.iter().filter_map(|crash| Some((crash, crash.at?)));
+    let times: Option<Vec<_>> = known.map(|(crash, at)| Some(until(crash, at)?.since(at))).collect();
     let Some(times) = times else {
         if bound.is_some() {
             verdict.fail(format!("{what}: to the end of the run"));
@@ -74,6 +76,14 @@ fn longest(
         }
         return;
     };
+    if times.len() < crashes.len() {
+        if bound.is_some() {
+            verdict.undecided(format!("{what}: nobody told when an end was"));
+        } else {
+            verdict.checks.push(Check::told(what, "unknown", crashes.len()));
+        }
+        return;
+    }
     let Some(longest) = times.iter().max().map(|time| Duration::from(*time)) else { return };
     match bound {
         Some(bound) => {
@@ -137,7 +147,7 @@ mod tests {
         let plain = "traces: {receivers: [otlp], exporters: [otlp]}";
         let mut run = Collected::new("", plain, 10).keeping(|number| number != 3).stretched(1000);
         let (status, reason) = (format!("{reason} (exit code 137)"), Some(reason.to_owned()));
-        let (at, back) = (UnixNanos(3 * SECOND - 1), back.map(|seconds| UnixNanos(seconds * SECOND)));
+        let (at, back) = (Some(UnixNanos(3 * SECOND - 1)), back.map(|seconds| UnixNanos(seconds * SECOND)));
         run.facts.crashes.push(Crash { at, status, reason, back, log: String::new() });
         run
     }
@@ -178,6 +188,22 @@ mod tests {
             let verdict = judged(run, expect);
             assert_eq!(verdict.status, Status::Fail, "{what}: {verdict:?}");
         }
+    }
+
+    /// Scenario: nobody told when the container ended.
+    /// Guarantees: times from the end are not decided, and not green; all else is told.
+    #[test]
+    fn times_from_an_unknown_end_are_not_decided() {
+        let untold = || {
+            let mut run = killed("OOMKilled", Some(5));
+            run.facts.crashes[0].at = None;
+            run
+        };
+        for expect in [json!({"away": "< 1h"}), json!({"dark": "< 1h"})] {
+            assert_eq!(judged(untold(), expect).status, Status::Inconclusive);
+        }
+        let verdict = judged(untold(), json!({"count": 1, "lost": "<= 10%"}));
+        assert_eq!(verdict.status, Status::Pass, "{verdict:?}");
     }
 
     /// Scenario: a sampler drops by decision.

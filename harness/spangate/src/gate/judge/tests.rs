@@ -196,7 +196,7 @@ fn nothing_foretold_is_told_or_inconclusive() {
 #[test]
 fn a_new_collector_that_ends_is_red_and_an_old_one_is_no_measure() {
     let crash = Crash {
-        at: spangate_trace::UnixNanos(1),
+        at: Some(spangate_trace::UnixNanos(1)),
         status: "signal: 9".to_owned(),
         reason: None,
         back: None,
