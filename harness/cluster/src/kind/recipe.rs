@@ -34,6 +34,14 @@ pub(super) struct Recipe {
     text: &'static str,
 }
 
+/// What Go builds for the control plane of an older Kubernetes: a file of its own, so that it changes no other image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Older {
+    #[serde(rename = "build")]
+    builds: Vec<GoBuild>,
+}
+
 /// The root file system: Debian packages.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +120,10 @@ pub(super) struct Image {
     pub(super) links: BTreeMap<String, String>,
 }
 
+/// The recipes of older versions.
+const OLDER: &[(Version, &str)] =
+    &[(Version::new(1, 34, 4), include_str!("../../../../fixtures/node-image/kubernetes-1.34.4.toml"))];
+
 /// Raised when the same inputs make another image, since the code that puts it together has changed.
 const REVISION: u32 = 1;
 
@@ -147,6 +159,7 @@ macro_rules! module {
 fn modules() -> Vec<Module> {
     vec![
         module!("modules/kubernetes-1.37.2", "kubernetes-1.37.2", "go.mod", "go.sum"),
+        module!("modules/kubernetes-1.34.4", "kubernetes-1.34.4", "go.mod", "go.sum"),
         module!("modules/etcd-3.7.3", "etcd-3.7.3", "go.mod", "go.sum"),
         module!("modules/coredns-1.14.6", "coredns-1.14.6", "go.mod", "go.sum"),
         module!("modules/containerd-2.3.7", "containerd-2.3.7", "go.mod", "go.sum"),
@@ -165,7 +178,11 @@ impl Recipe {
     /// If it does not hold together, which a test rules out.
     pub(super) fn builtin() -> Self {
         let text = include_str!("../../../../fixtures/node-image/recipe.toml");
-        let recipe: Self = toml::from_str(text).expect("a test reads the recipe that is compiled in");
+        let mut recipe: Self = toml::from_str(text).expect("a test reads the recipe that is compiled in");
+        for (_, older) in OLDER {
+            let older: Older = toml::from_str(older).expect("a test reads the recipes that are compiled in");
+            recipe.builds.extend(older.builds);
+        }
         Self { text, ..recipe }
     }
 
@@ -199,6 +216,7 @@ impl Recipe {
         let modules: Vec<Module> = self.builds_for(kubernetes).map(GoBuild::module).collect();
         let mut texts: Vec<&str> = fixed.iter().map(String::as_str).collect();
         texts.extend([platform.arch, self.text]);
+        texts.extend(OLDER.iter().filter(|(version, _)| *version == kubernetes).map(|(_, text)| *text));
         texts.extend(FILES.iter().flat_map(|(name, text)| [*name, *text]));
         let files = modules.iter().flat_map(|module| &module.files);
         texts.extend(files.flat_map(|(name, text)| [name.as_str(), text.as_str()]));
@@ -305,5 +323,22 @@ mod tests {
     #[test]
     fn an_unknown_version_has_no_recipe() {
         assert_eq!(Recipe::builtin().resolve("1.20".parse().unwrap()), None);
+    }
+
+    /// Scenario: the recipes of older versions.
+    /// Guarantees: each is for the version that it is filed under, and has an image of its own; all else is as in the
+    /// newest.
+    #[test]
+    fn an_older_version_has_an_image_of_its_own() {
+        let recipe = Recipe::builtin();
+        let newest = recipe.versions()[0];
+        for (version, text) in OLDER {
+            let older: Older = toml::from_str(text).unwrap();
+            assert!(older.builds.iter().all(|build| build.kubernetes == Some(*version)), "{older:?}");
+            assert_eq!(recipe.resolve(version.any_patch()), Some(*version));
+            assert_ne!(recipe.hash(*version, HERE), recipe.hash(newest, HERE));
+            let count = |version| recipe.builds_for(version).count();
+            assert_eq!(count(*version), count(newest));
+        }
     }
 }
