@@ -17,10 +17,12 @@ mod docker;
 mod error;
 mod network;
 mod node;
+mod node_file;
 mod node_image;
 mod node_tracing;
 mod pod_image;
 mod pod_network;
+mod pod_patches;
 mod privilege;
 mod recipe;
 mod rootfs;
@@ -34,8 +36,8 @@ pub use self::{
     error::KindError,
     network::KindNetwork,
     node::KindNode,
+    node_file::{NodeFile, node_files},
     node_image::{NodeImage, NodeImageError},
-    node_tracing::{DropIn, drop_ins},
     pod_image::PodImage,
     privilege::Privileges,
     standing::{Owner, Standing},

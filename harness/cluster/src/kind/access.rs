@@ -15,6 +15,7 @@ use crate::{
     kubeconfig::Access,
     pki::{ADMIN, CLUSTER_ADMIN, Identity, PRIVILEGED_GROUP, USER},
     probe::Probe,
+    version::Version,
 };
 
 /// How long the API server may take to say that it is ready when its pod is.
@@ -62,8 +63,8 @@ impl KindNetwork {
     }
 }
 
-/// Asks the API server until it says that it is ready.
-pub(super) async fn ready(access: &Access, address: SocketAddr) -> Result<(), KindError> {
+/// Asks the API server until it says that it is ready; gives its version.
+pub(super) async fn ready(access: &Access, address: SocketAddr) -> Result<Version, KindError> {
     let mut probe = Probe::privileged(address, access).map_err(KindError::Probe)?;
     let mut answer = "none".to_owned();
     let asking = async {
@@ -79,7 +80,15 @@ pub(super) async fn ready(access: &Access, address: SocketAddr) -> Result<(), Ki
         }
     };
     let asked = timeout(LIMIT, asking).await;
-    asked.map_err(|_| KindError::NotReady { limit: LIMIT, answer })
+    asked.map_err(|_| KindError::NotReady { limit: LIMIT, answer })?;
+    let (_, body) = probe.get("/version").await.map_err(KindError::Probe)?;
+    version(&body).ok_or(KindError::NoVersion { answer: body })
+}
+
+/// The version in the answer to `/version`.
+fn version(body: &str) -> Option<Version> {
+    let answer: serde_json::Value = serde_json::from_str(body).ok()?;
+    answer["gitVersion"].as_str()?.parse().ok()
 }
 
 /// The client certificate and key in a kubeconfig that kubeadm printed, after whatever it warned of.
@@ -102,5 +111,12 @@ mod tests {
         let found = identity(text).unwrap();
         assert_eq!((found.cert_pem.as_str(), found.key_pem.as_str()), ("cert", "key"));
         assert_eq!(identity("Error: no"), None);
+    }
+
+    #[test]
+    fn the_version_is_read_from_what_the_api_server_answers() {
+        let answer = r#"{"major": "1", "minor": "34", "gitVersion": "v1.34.4"}"#;
+        assert_eq!(version(answer), Some(Version::new(1, 34, 4)));
+        assert_eq!(version("Forbidden"), None);
     }
 }

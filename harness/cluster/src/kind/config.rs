@@ -1,15 +1,21 @@
 //! kind's configuration of a cluster, completed with all that tracing needs. Pure.
 //!
 //! What kubeadm is told goes through `kubeadmConfigPatches`, which kind merges into what it writes for kubeadm itself
-//! (kind, `pkg/cluster/internal/kubeadm/config.go`). A list in a patch replaces the one that is there, so that lists
-//! are written whole, with what the user's own patches and kind have in them.
+//! (kind, `pkg/cluster/internal/kubeadm/config.go`): v1beta3 for Kubernetes before 1.36, v1beta4 since. Our patches name no
+//! version, and give flags as a mapping. kind merges such a one into the mapping of v1beta3 as into the list of v1beta4
+//! (kind, `pkg/internal/patch/kubeadm_merge.go`). Lists would be replaced: what they are for is in [patches of the
+//! pods](super::pod_patches).
 
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, Value, json};
 use spangate_scenario::{document, model::Cluster};
 
-use super::node_tracing::{self, DropIn};
+use super::{
+    node_file::{NodeFile, node_files},
+    node_tracing,
+    pod_patches::{DIRECTORY, TRACING_DIR},
+};
 use crate::{
     etcd_flags::{EtcdFlagError, tracing_flags},
     tracing_config,
@@ -40,10 +46,27 @@ pub enum KindConfigError {
         /// How many it has.
         count: usize,
     },
-    /// kubeadm of this version cannot be told the environment of the API server.
+    /// It names an image, which would not be taken.
     #[error(
-        "Kubernetes {version} is too old for the provider kind, which needs kubeadm's v1beta4 configuration: take 1.36 or \
-         later, or the provider local"
+        "the kind config names the image {image} for a node: name it in spec.cluster.kind.image, from which all nodes are \
+         made"
+    )]
+    ImageOfNode {
+        /// The image.
+        image: String,
+    },
+    /// It has patches for static pods, and kubeadm takes those of one directory only.
+    #[error(
+        "the kind config tells kubeadm to take the patches of {directory}, and kubeadm takes those of one directory, which \
+         is spangate's: leave out `patches` of the InitConfiguration, and set what it can be set for in `kubeadmConfigPatches`"
+    )]
+    Patches {
+        /// The directory on the node.
+        directory: String,
+    },
+    /// It is older than what is known to be right.
+    #[error(
+        "Kubernetes {version} is too old for the provider kind: take {}.{} or later, or the provider local", OLDEST.0, OLDEST.1
     )]
     TooOld {
         /// The version.
@@ -71,8 +94,8 @@ pub struct KindConfig<'a> {
     pub tracing: Option<&'a Path>,
     /// Where spans go to, `host:port` as the node reaches it; etcd is told it on its command line.
     pub otlp: Option<&'a str>,
-    /// The directory of this machine with the [drop-ins](super::drop_ins) of the nodes' services.
-    pub drop_ins: &'a Path,
+    /// The directory of this machine with what is mounted into nodes, [`node_files()`].
+    pub node_files: &'a Path,
     /// The proxy of ours that the API server takes for its etcd, if there is one.
     pub etcd_proxy: Option<KindEtcdProxy<'a>>,
     /// Whether the node image was built by us: it has none of kind's own pod network.
@@ -100,18 +123,18 @@ pub const TRACING_FILE: &str = "tracing.yaml";
 pub const ETCD_AUTHORITY: [&str; 2] = ["ca.crt", "ca.key"];
 
 const API_VERSION: &str = "kind.x-k8s.io/v1alpha4";
-const KUBEADM: &str = "kubeadm.k8s.io/v1beta4";
+/// The oldest version: kubelets have known `failCgroupV1` since then, and trace without a feature gate, as API servers do
+/// (both since 1.27).
+const OLDEST: (u32, u32) = (1, 31);
 /// Where kubeadm has what it signs for etcd (kubeadm, `app/constants/constants.go`).
 const ETCD_PKI_DIR: &str = "/etc/kubernetes/pki/etcd";
-/// Where that directory is on the node, and in the API server's pod.
-const TRACING_DIR: &str = "/etc/spangate";
 
 // === impl KindConfig ===
 
 impl KindConfig<'_> {
     /// The whole configuration, in YAML.
     pub fn complete(&self) -> Result<String, KindConfigError> {
-        if !self.kubernetes.at_least(1, 36) {
+        if !self.kubernetes.at_least(OLDEST.0, OLDEST.1) {
             return Err(KindConfigError::TooOld { version: self.kubernetes });
         }
         let mut config = document::read(self.base)?;
@@ -123,6 +146,11 @@ impl KindConfig<'_> {
         config["name"] = self.name.into();
         if config["nodes"].as_array().is_none_or(Vec::is_empty) {
             config["nodes"] = json!([{"role": "control-plane"}]);
+        }
+        let mut images = config["nodes"].as_array().into_iter().flatten().map(|node| &node["image"]);
+        if let Some(image) = images.find_map(Value::as_str) {
+            // kind is given one on its command line, which wins.
+            return Err(KindConfigError::ImageOfNode { image: image.to_owned() });
         }
         if let Some(tracing) = self.tracing {
             let mount = json!({"hostPath": tracing, "containerPath": TRACING_DIR, "readOnly": true});
@@ -136,13 +164,14 @@ impl KindConfig<'_> {
                 push(node, "extraMounts", json!({"hostPath": from, "containerPath": to, "readOnly": true}));
             }
         }
-        for drop_in in self.drop_ins() {
+        for file in self.files() {
             let mount = json!({
-                "hostPath": self.drop_ins.join(drop_in.file),
-                "containerPath": drop_in.path,
+                "hostPath": self.node_files.join(file.file),
+                "containerPath": file.path,
                 "readOnly": true,
             });
-            for node in config["nodes"].as_array_mut().into_iter().flatten() {
+            let nodes = config["nodes"].as_array_mut().into_iter().flatten();
+            for node in nodes.filter(|node| file.on_workers || is_control_plane(node)) {
                 push(node, "extraMounts", mount.clone());
             }
         }
@@ -164,57 +193,33 @@ impl KindConfig<'_> {
         self.own_image && theirs["networking"]["disableDefaultCNI"] != true
     }
 
-    /// What is set for the services of every node.
-    fn drop_ins(&self) -> Vec<DropIn> {
-        let tracing = self.cluster.kubelet.tracing.as_ref().zip(self.otlp);
-        let drop_ins = |(tracing, otlp)| node_tracing::drop_ins(tracing, &self.cluster.tracing.batch, otlp);
-        tracing.map(drop_ins).unwrap_or_default()
+    /// What is mounted into nodes.
+    fn files(&self) -> Vec<NodeFile> {
+        node_files(self.cluster, self.otlp)
     }
 
     /// What kubeadm is told.
     fn patches(&self, config: &Value) -> Result<Vec<String>, KindConfigError> {
-        let theirs = cluster_patches(config)?;
-        let Cluster { api_server, tracing, etcd, .. } = self.cluster;
-
+        let theirs = their_patches(config, "ClusterConfiguration")?;
         let mut args = self.api_server_args(config, &theirs);
-        args.extend(
-            api_server
-                .extra_args
-                .iter()
-                .map(|(name, value)| (name.trim_start_matches('-').to_owned(), value.clone())),
-        );
-        let mut env: BTreeMap<String, String> = named(&theirs, &["apiServer", "extraEnvs"]);
-        let mut volumes = listed(&theirs, &["apiServer", "extraVolumes"]);
-        if self.tracing.is_some() {
-            env.extend(tracing_config::batch_env(&tracing.batch));
-            volumes.push(json!({
-                "name": "spangate",
-                "hostPath": TRACING_DIR,
-                "mountPath": TRACING_DIR,
-                "readOnly": true,
-                "pathType": "Directory",
-            }));
-        }
-        env.extend(api_server.env.clone());
-        let mut patch = json!({
-            "apiVersion": KUBEADM,
-            "kind": "ClusterConfiguration",
-            "apiServer": {"extraArgs": pairs(&args)},
-        });
-        if !env.is_empty() {
-            patch["apiServer"]["extraEnvs"] = pairs(&env);
-        }
-        if !volumes.is_empty() {
-            patch["apiServer"]["extraVolumes"] = volumes.into();
-        }
-        if let Some((tracing, otlp)) = etcd.tracing.as_ref().zip(self.otlp) {
+        let extra = self.cluster.api_server.extra_args.iter();
+        args.extend(extra.map(|(name, value)| (name.trim_start_matches('-').to_owned(), value.clone())));
+        let mut patch = json!({"kind": "ClusterConfiguration", "apiServer": {"extraArgs": args}});
+        if let Some((tracing, otlp)) = self.cluster.etcd.tracing.as_ref().zip(self.otlp) {
             let mut args: BTreeMap<String, String> = named(&theirs, &["etcd", "local", "extraArgs"]);
             args.extend(tracing_flags(self.etcd, tracing, otlp)?);
-            let mut env: BTreeMap<String, String> = named(&theirs, &["etcd", "local", "extraEnvs"]);
-            env.extend(tracing_config::batch_env(&self.cluster.tracing.batch));
-            patch["etcd"] = json!({"local": {"extraArgs": pairs(&args), "extraEnvs": pairs(&env)}});
+            patch["etcd"] = json!({"local": {"extraArgs": args}});
         }
         let mut patches = vec![document::write(&patch)];
+        if self.files().iter().any(NodeFile::is_patch) {
+            let theirs = their_patches(config, "InitConfiguration")?;
+            if let Some(directory) = theirs.iter().find_map(|patch| patch["patches"]["directory"].as_str()) {
+                return Err(KindConfigError::Patches { directory: directory.to_owned() });
+            }
+            patches.push(document::write(
+                &json!({"kind": "InitConfiguration", "patches": {"directory": DIRECTORY}}),
+            ));
+        }
         // `KubeletConfiguration` has one version only, and kind writes it.
         let mut kubelet = json!({"kind": "KubeletConfiguration"});
         if self.cgroup_v1 {
@@ -252,12 +257,15 @@ impl KindConfig<'_> {
     }
 }
 
+/// kind takes a node without a role for one of the control plane.
+fn is_control_plane(node: &Value) -> bool {
+    node["role"].as_str().is_none_or(|role| role == "control-plane")
+}
+
 /// The one node on which the API server runs.
 fn control_plane(config: &mut Value) -> Result<&mut Value, KindConfigError> {
-    // kind takes a node without a role for one of the control plane.
-    let is = |node: &&mut Value| node["role"].as_str().is_none_or(|role| role == "control-plane");
-    let mut nodes: Vec<&mut Value> =
-        config["nodes"].as_array_mut().into_iter().flatten().filter(is).collect();
+    let nodes = config["nodes"].as_array_mut().into_iter().flatten();
+    let mut nodes: Vec<&mut Value> = nodes.filter(|node| is_control_plane(node)).collect();
     match nodes.len() {
         1 => Ok(nodes.remove(0)),
         count => Err(KindConfigError::ControlPlanes { count }),
@@ -272,15 +280,15 @@ fn push(to: &mut Value, key: &str, item: Value) {
     }
 }
 
-/// The user's own patches of kubeadm's `ClusterConfiguration`.
-fn cluster_patches(config: &Value) -> Result<Vec<Value>, KindConfigError> {
+/// The user's own patches of one kind of kubeadm's configuration.
+fn their_patches(config: &Value, kind: &str) -> Result<Vec<Value>, KindConfigError> {
     let mut found = Vec::new();
     let nodes = config["nodes"].as_array().into_iter().flatten();
     for place in [config].into_iter().chain(nodes) {
         let texts = place["kubeadmConfigPatches"].as_array().into_iter().flatten();
         for text in texts.filter_map(Value::as_str).flat_map(|text| text.split("\n---")) {
             let patch = document::read(text)?;
-            if patch["kind"] == "ClusterConfiguration" {
+            if patch["kind"] == kind {
                 found.push(patch);
             }
         }
@@ -304,16 +312,6 @@ fn named(patches: &[Value], keys: &[&str]) -> BTreeMap<String, String> {
         all.extend(of_mapping.map(|(name, value)| (name.clone(), plain(value))));
     }
     all
-}
-
-/// The items of a list out of the last patch that has one.
-fn listed(patches: &[Value], keys: &[&str]) -> Vec<Value> {
-    patches.iter().rev().find_map(|patch| at(patch, keys).as_array().cloned()).unwrap_or_default()
-}
-
-/// Names with values as kubeadm's v1beta4 has them.
-fn pairs(all: &BTreeMap<String, String>) -> Value {
-    all.iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>().into()
 }
 
 /// A mapping as a flag has it: `one=true,two=false`.

@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use super::LABEL;
 use crate::{assets::path_directories, process};
 
 /// Why Docker cannot do what is wanted.
@@ -82,6 +83,9 @@ pub struct Docker {
     path: OsString,
 }
 
+/// The value of our label on node images.
+pub(super) const NODE: &str = "node";
+
 // === impl Docker ===
 
 impl Docker {
@@ -103,6 +107,12 @@ impl Docker {
     /// Whether an image is on this machine. Blocks.
     pub fn has_image(&self, name: &str) -> bool {
         self.run(["image", "inspect", "--format", "{{.Id}}", name]).is_ok()
+    }
+
+    /// Whether an image on this machine is a node image that we have built, by whatever name. Blocks.
+    pub fn is_own_node_image(&self, name: &str) -> bool {
+        let format = format!("{{{{index .Config.Labels {LABEL:?}}}}}");
+        self.run(["image", "inspect", "--format", &format, name]).is_ok_and(|label| label == NODE)
     }
 
     /// Pulls an image that is not on this machine. Blocks.

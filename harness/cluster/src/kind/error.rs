@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::docker::DockerError;
-use crate::process::ProcessError;
+use crate::{
+    process::ProcessError,
+    version::{Version, VersionSpec},
+};
 
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +63,28 @@ pub enum KindError {
         /// The node.
         node: String,
     },
-    /// The client certificate cannot be used.
-    #[error("the client certificate for the readiness probe cannot be used")]
+    /// The client certificate cannot be used, or the API server does not answer any more.
+    #[error("the API server cannot be asked")]
     Probe(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The API server tells no version.
+    #[error("kube-apiserver on kind does not tell its version, but {answer:?}")]
+    NoVersion {
+        /// What it answered.
+        answer: String,
+    },
+    /// The image has another Kubernetes than it was said to have.
+    #[error(
+        "the image {image} has Kubernetes {found} in it, and {wanted} was expected, by its tag or by \
+         spec.cluster.kubernetes: name the right one, since configuration and verdicts depend on it"
+    )]
+    OtherVersion {
+        /// The image of the nodes.
+        image: String,
+        /// What was expected.
+        wanted: VersionSpec,
+        /// What the API server says.
+        found: Version,
+    },
     /// The API server is there and not ready.
     #[error("kube-apiserver on kind was not ready after {} s (last answer: {answer})", limit.as_secs())]
     NotReady {

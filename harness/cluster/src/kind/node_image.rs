@@ -19,7 +19,7 @@ use std::{
 
 use super::{
     archive::{self, ImageConfig, Layer, LayerWriter},
-    docker::{Docker, DockerError},
+    docker::{Docker, DockerError, NODE},
     recipe::{GoBuild, Image, Recipe},
     rootfs,
 };
@@ -175,7 +175,7 @@ impl NodeImage {
                 .to_vec(),
             // What makes systemd shut down in order.
             stop_signal: Some("SIGRTMIN+3"),
-            labels: [(super::LABEL.to_owned(), "node".to_owned())].into(),
+            labels: [(super::LABEL.to_owned(), NODE.to_owned())].into(),
         };
         docker.run_with(&["load", "--quiet"], |out| archive::write(&config, &mut layers, out))?;
         let seconds = began.elapsed().as_secs();

@@ -7,18 +7,8 @@
 use serde_json::{Value, json};
 use spangate_scenario::model::{BatchProcessor, KubeletTracing};
 
+use super::node_file::NodeFile;
 use crate::tracing_config::batch_env;
-
-/// A file of this machine that is mounted into every node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DropIn {
-    /// Its name in its directory on this machine.
-    pub file: String,
-    /// Its path on a node.
-    pub path: String,
-    /// What is in it.
-    pub text: String,
-}
 
 /// With rotation, the kubelet makes itself a client that it does not trace (`cmd/kubelet/app/server.go`,
 /// `buildKubeletClientConfig`). kubeadm knows no way to leave it off (`app/componentconfigs/kubelet.go`).
@@ -30,7 +20,7 @@ pub(super) fn kubelet(tracing: &KubeletTracing, otlp: &str) -> Value {
 }
 
 /// The drop-ins of the services that trace to `otlp`, `host:port`.
-pub fn drop_ins(tracing: &KubeletTracing, batch: &BatchProcessor, otlp: &str) -> Vec<DropIn> {
+pub(super) fn drop_ins(tracing: &KubeletTracing, batch: &BatchProcessor, otlp: &str) -> Vec<NodeFile> {
     let batch = batch_env(batch);
     let mut kubelet = drop_in("kubelet", &batch);
     if tracing.api_requests {
@@ -50,13 +40,14 @@ pub fn drop_ins(tracing: &KubeletTracing, batch: &BatchProcessor, otlp: &str) ->
     all
 }
 
-fn drop_in(service: &str, env: &[(String, String)]) -> DropIn {
+fn drop_in(service: &str, env: &[(String, String)]) -> NodeFile {
     let lines: Vec<String> =
         env.iter().map(|(name, value)| format!("Environment=\"{name}={value}\"\n")).collect();
-    DropIn {
+    NodeFile {
         file: format!("{service}.conf"),
         path: format!("/etc/systemd/system/{service}.service.d/20-spangate.conf"),
         text: format!("[Service]\n{}", lines.concat()),
+        on_workers: true,
     }
 }
 

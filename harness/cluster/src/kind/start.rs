@@ -18,7 +18,7 @@ use super::{
     error::{KindError, write_error},
     network::KindNetwork,
     node::KindNode,
-    node_tracing::DropIn,
+    node_file::NodeFile,
     pod_network::{self, COLUMNS, NodeNetwork},
     privilege::{self, Privileges},
 };
@@ -29,7 +29,7 @@ use crate::{
     private,
     process::{Child, Lifetime, Spec, log_tail},
     progress::{Event, Progress},
-    version::Version,
+    version::{Version, VersionSpec},
 };
 
 /// What a cluster is made from.
@@ -43,12 +43,14 @@ pub struct KindClusterConfig {
     pub privileges: Privileges,
     /// kind's configuration, complete.
     pub config: String,
-    /// The version of Kubernetes.
+    /// The version of Kubernetes that the configuration is for.
     pub kubernetes: Version,
+    /// The version that the API server must say it has.
+    pub wanted: VersionSpec,
     /// The `TracingConfiguration` of the API server, if it traces.
     pub tracing: Option<String>,
-    /// What is set for the services of every node.
-    pub drop_ins: Vec<DropIn>,
+    /// What is mounted into nodes.
+    pub node_files: Vec<NodeFile>,
     /// The authority that etcd is to have, if a proxy of ours stands before it.
     pub etcd_authority: Option<Identity>,
     /// Whether the pod network is to be laid by us.
@@ -56,6 +58,14 @@ pub struct KindClusterConfig {
     /// The directory for its files, an absolute path: `kind.yaml`, `kind.log`, `kubeconfig`, and what is mounted into
     /// the node.
     pub dir: PathBuf,
+}
+
+/// A cluster that was made.
+struct Made {
+    address: SocketAddr,
+    access: Access,
+    kubeconfig: PathBuf,
+    version: Version,
 }
 
 /// A child whose own children are killed with it.
@@ -92,9 +102,9 @@ impl KindClusterConfig {
         Self::tracing_dir(dir).join(TRACING_FILE)
     }
 
-    /// The directory in `dir` with what is set for services, for kind's config.
-    pub fn drop_ins_dir(dir: &Path) -> PathBuf {
-        dir.join("drop-ins")
+    /// The directory in `dir` with what is mounted into nodes, for [`KindConfig::node_files`](super::KindConfig::node_files).
+    pub fn node_files_dir(dir: &Path) -> PathBuf {
+        dir.join("node-files")
     }
 
     /// The directory in `dir` with etcd's authority, for [`KindEtcdProxy::authority`](super::KindEtcdProxy::authority).
@@ -115,7 +125,7 @@ impl KindNetwork {
         progress.event(Event::Starting { what: STARTING, version: config.kubernetes });
         let began = Instant::now();
         let made = self.made(config, progress).await;
-        let (address, access, kubeconfig) = made.map_err(|error| {
+        let Made { address, access, kubeconfig, version } = made.map_err(|error| {
             self.save_logs(&config.dir);
             explained(error, &fs::read_to_string(config.dir.join("kube-apiserver.log")).unwrap_or_default())
         })?;
@@ -123,15 +133,11 @@ impl KindNetwork {
         let waiting = self.wait_for_end(config)?;
         progress.event(Event::Ready { what: READY, elapsed: began.elapsed() });
         let node = KindNode { docker: self.docker.clone(), name: self.node() };
-        let (config, version) = (config.clone(), config.kubernetes);
+        let config = config.clone();
         Ok(KindCluster { network: self, node, version, address, access, kubeconfig, waiting, config })
     }
 
-    async fn made(
-        &self,
-        config: &KindClusterConfig,
-        progress: &dyn Progress,
-    ) -> Result<(SocketAddr, Access, PathBuf), KindError> {
+    async fn made(&self, config: &KindClusterConfig, progress: &dyn Progress) -> Result<Made, KindError> {
         private::create_dir(&config.dir).map_err(write_error(&config.dir))?;
         let file = config.dir.join("kind.yaml");
         private::write(&file, &config.config).map_err(write_error(&file))?;
@@ -141,11 +147,11 @@ impl KindNetwork {
             private::create_dir(&dir).map_err(write_error(&dir))?;
             private::write(&file, tracing).map_err(write_error(&file))?;
         }
-        let dir = KindClusterConfig::drop_ins_dir(&config.dir);
+        let dir = KindClusterConfig::node_files_dir(&config.dir);
         private::create_dir(&dir).map_err(write_error(&dir))?;
-        for drop_in in &config.drop_ins {
-            let file = dir.join(&drop_in.file);
-            private::write(&file, &drop_in.text).map_err(write_error(&file))?;
+        for node_file in &config.node_files {
+            let file = dir.join(&node_file.file);
+            private::write(&file, &node_file.text).map_err(write_error(&file))?;
         }
         if let Some(authority) = &config.etcd_authority {
             let dir = KindClusterConfig::etcd_authority_dir(&config.dir);
@@ -173,11 +179,15 @@ impl KindNetwork {
             .await?;
         }
         let (address, access) = self.access()?;
-        access::ready(&access, address).await?;
+        let version = access::ready(&access, address).await?;
+        if !config.wanted.matches(version) {
+            let image = config.image.clone();
+            return Err(KindError::OtherVersion { image, wanted: config.wanted, found: version });
+        }
         let kubeconfig = config.dir.join("kubeconfig");
         let published = Access { endpoint: self.published()?, ..access.clone() };
         private::write(&kubeconfig, &published.kubeconfig()).map_err(write_error(&kubeconfig))?;
-        Ok((address, access, kubeconfig))
+        Ok(Made { address, access, kubeconfig, version })
     }
 
     /// Has kind make the nodes.

@@ -1,6 +1,7 @@
 //! What a kind cluster needs beyond local processes: Docker, kind, and a node image.
 
 use std::{
+    fmt::Write,
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -46,9 +47,11 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Image {
     /// Its name with its tag.
     pub(crate) name: String,
-    /// The Kubernetes in it.
+    /// The Kubernetes in it, as far as it is known before it runs: where nothing tells the patch, that is 0.
     pub(crate) kubernetes: Version,
-    /// Whether we build it.
+    /// The Kubernetes that it must have.
+    pub(crate) wanted: VersionSpec,
+    /// Whether we build it, or have built it: it has none of kind's own pod network.
     pub(crate) own: bool,
 }
 
@@ -71,9 +74,12 @@ impl Ready {
         let (of, name) = (docker.clone(), image.name.clone());
         let tried = blocking(move || {
             let removed = prune(&of, Standing::is_abandoned);
-            (removed, of.ensure_image(&name).and_then(|()| Privileges::try_out(&of, &name)))
+            let privileges = of.ensure_image(&name).and_then(|()| Privileges::try_out(&of, &name));
+            (removed, privileges, of.is_own_node_image(&name))
         });
-        let (removed, privileges) = tried.await?;
+        let (removed, privileges, own) = tried.await?;
+        // Ours may have been given another name.
+        image.own |= own;
         for name in removed? {
             events.send(Event::Note(format!("removed the cluster {name}, whose run was killed")));
         }
@@ -125,9 +131,7 @@ impl Ready {
         let Surroundings { base, otlp, etcd_proxy } = around;
         let otlp = otlp.filter(|_| cluster.tracing.enabled);
         let tracing_dir = KindClusterConfig::tracing_dir(files);
-        let drop_ins_dir = KindClusterConfig::drop_ins_dir(files);
-        let drop_ins = cluster.kubelet.tracing.as_ref().zip(otlp);
-        let drop_ins = drop_ins.map(|(tracing, otlp)| kind::drop_ins(tracing, &cluster.tracing.batch, otlp));
+        let node_files_dir = KindClusterConfig::node_files_dir(files);
         let etcd_authority = KindClusterConfig::etcd_authority_dir(files);
         let etcd_url = etcd_proxy.map(etcd_proxy::OnKind::url);
         let kubernetes = self.image.kubernetes;
@@ -139,7 +143,7 @@ impl Ready {
             cluster,
             tracing: otlp.map(|_| tracing_dir.as_path()),
             otlp,
-            drop_ins: &drop_ins_dir,
+            node_files: &node_files_dir,
             etcd_proxy: etcd_url.as_ref().map(|url| KindEtcdProxy { url, authority: &etcd_authority }),
             own_image: self.image.own,
             cgroup_v1: kind::cgroup_v1(),
@@ -153,8 +157,9 @@ impl Ready {
             privileges: self.privileges,
             config,
             kubernetes,
+            wanted: self.image.wanted,
             tracing: otlp.map(|otlp| tracing_config::file(kubernetes, otlp, rate)),
-            drop_ins: drop_ins.unwrap_or_default(),
+            node_files: kind::node_files(cluster, otlp),
             etcd_authority: etcd_proxy.map(|proxy| proxy.authority.clone()),
             pod_network,
             dir: files.to_owned(),
@@ -163,11 +168,11 @@ impl Ready {
         started.map_err(|error| CommandError::environment("the kind cluster does not start").because(error))
     }
 
-    /// What runs, for the report.
-    pub(crate) fn components(&self) -> Vec<Component> {
+    /// What runs, for the report; `kubernetes` as the cluster says it.
+    pub(crate) fn components(&self, kubernetes: Version) -> Vec<Component> {
         let image = Component {
             name: "node image".to_owned(),
-            version: self.image.kubernetes.to_string(),
+            version: kubernetes.to_string(),
             source: self.image.name.clone(),
         };
         vec![component(&self.kind), image]
@@ -186,22 +191,25 @@ impl Image {
             return Ok(NodeImage::wanted(spec).map_err(no_image)?.into());
         };
         // As kind's own images are tagged: `kindest/node:v1.37.0@sha256:...`.
-        let named = name.split('@').next().and_then(|name| name.rsplit_once(':')?.1.parse().ok());
-        let spec = cluster.kubernetes.parse::<VersionSpec>().map_err(wrong)?;
-        let patch = spec.patch.unwrap_or_default();
-        let kubernetes = named.unwrap_or(Version::new(spec.major, spec.minor, patch));
-        Ok(Self { name: name.clone(), kubernetes, own: false })
+        let tagged = name.split('@').next().and_then(|name| name.rsplit_once(':')?.1.parse::<Version>().ok());
+        let wanted: VersionSpec = match tagged {
+            Some(version) => version.into(),
+            None => cluster.kubernetes.parse().map_err(wrong)?,
+        };
+        let VersionSpec { major, minor, patch } = wanted;
+        let kubernetes = Version::new(major, minor, patch.unwrap_or_default());
+        Ok(Self { name: name.clone(), kubernetes, wanted, own: false })
     }
 }
 
 impl From<NodeImage> for Image {
     fn from(NodeImage { name, kubernetes }: NodeImage) -> Self {
-        Self { name, kubernetes, own: true }
+        Self { name, kubernetes, wanted: kubernetes.into(), own: true }
     }
 }
 
-/// kind's config as it would be completed, for a plan: what is known only when the cluster is there is in angle
-/// brackets.
+/// kind's config as it would be completed, for a plan, and after it what kubeadm would be given to patch its pods with: what is
+/// known only when the cluster is there is in angle brackets.
 pub(crate) fn planned(
     cluster: &model::Cluster,
     base: Option<&str>,
@@ -212,7 +220,8 @@ pub(crate) fn planned(
         authority: Path::new("<directory of the run>/etcd-authority"),
     };
     let image = Image::of(cluster)?;
-    let traced = cluster.tracing.enabled;
+    let otlp = "<gateway of the cluster's network>:<port of the sink>";
+    let otlp = cluster.tracing.enabled.then_some(otlp);
     let config = KindConfig {
         base: base.unwrap_or(SINGLE_NODE),
         name: "spangate-<run>",
@@ -222,14 +231,18 @@ pub(crate) fn planned(
             .etcd_for(image.kubernetes)
             .unwrap_or(Version::new(3, 6, 0)),
         cluster,
-        tracing: traced.then_some(Path::new("<directory of the run>/tracing")),
-        otlp: traced.then_some("<gateway of the cluster's network>:<port of the sink>"),
-        drop_ins: Path::new("<directory of the run>/drop-ins"),
+        tracing: otlp.map(|_| Path::new("<directory of the run>/tracing")),
+        otlp,
+        node_files: Path::new("<directory of the run>/node-files"),
         etcd_proxy: etcd_proxy.then_some(proxy),
         own_image: image.own,
         cgroup_v1: kind::cgroup_v1(),
     };
-    config.complete().map_err(incomplete)
+    let mut text = config.complete().map_err(incomplete)?;
+    for file in kind::node_files(cluster, otlp).into_iter().filter(kind::NodeFile::is_patch) {
+        let _ = write!(text, "---\n# {} of the node\n{}", file.path, file.text);
+    }
+    Ok(text)
 }
 
 /// The Docker engine of this machine.
@@ -303,7 +316,12 @@ mod tests {
     fn the_version_of_a_named_image_is_in_its_tag_or_in_the_scenario() {
         let named = image(Some("kindest/node:v1.36.1@sha256:0a"), "1.37");
         assert_eq!((named.kubernetes, named.own), (Version::new(1, 36, 1), false));
-        assert_eq!(image(Some("localhost:5000/node"), "1.36").kubernetes, Version::new(1, 36, 0));
+        assert_eq!(named.wanted, named.kubernetes.into());
+        let untold = image(Some("localhost:5000/node"), "1.36");
+        assert_eq!(
+            (untold.kubernetes, untold.wanted.to_string()),
+            (Version::new(1, 36, 0), "1.36".to_owned())
+        );
         assert!(image(None, "1.37").own);
     }
 
@@ -320,5 +338,13 @@ mod tests {
         );
         assert!(text.contains("<directory of the run>/tracing"), "{text}");
         assert!(text.contains("<gateway of the cluster's network>:<port of the sink>"), "{text}");
+        for pod in ["kube-apiserver", "etcd"] {
+            assert!(
+                text.contains(&format!(
+                    "\n---\n# /etc/kubernetes/patches/{pod}+strategic.yaml of the node\n"
+                )),
+                "{text}"
+            );
+        }
     }
 }

@@ -18,7 +18,7 @@ fn config<'a>(base: &'a str, cluster: &'a Cluster) -> KindConfig<'a> {
         cluster,
         tracing: Some(Path::new("/runs/one/tracing")),
         otlp: Some("172.20.0.1:4317"),
-        drop_ins: Path::new("/runs/one/drop-ins"),
+        node_files: Path::new("/runs/one/node-files"),
         etcd_proxy: None,
         own_image: true,
         cgroup_v1: false,
@@ -105,11 +105,8 @@ nodes:
     let config = document::read(&text).unwrap();
     assert_eq!(config["kubeadmConfigPatches"], Value::Null, "{text}");
     let patches = config["nodes"][0]["kubeadmConfigPatches"].as_array().unwrap();
-    let last = patches.last().unwrap().as_str().unwrap();
-    assert!(
-        patches.len() > 1 && last.contains("tracing-config-file") && last.contains("audit-log-path"),
-        "{text}"
-    );
+    let ours = patches[1].as_str().unwrap();
+    assert!(ours.contains("tracing-config-file") && ours.contains("audit-log-path"), "{text}");
 }
 
 #[test]
@@ -129,8 +126,34 @@ fn what_kind_would_refuse_is_refused_before() {
     let head = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n";
     let two = format!("{head}nodes: [{{role: control-plane}}, {{role: control-plane}}]\n");
     assert!(of(&two).contains("has 2 nodes of the role control-plane"));
-    let old = KindConfig { kubernetes: Version::new(1, 35, 0), ..config(SINGLE_NODE, &cluster) };
-    assert!(matches!(old.complete(), Err(KindConfigError::TooOld { .. })));
+    let image = format!("{head}nodes: [{{role: control-plane, image: kindest/node:v1.36.0}}]\n");
+    assert!(of(&image).contains("names the image kindest/node:v1.36.0 for a node"));
+    let patches = "kubeadmConfigPatches: [\"kind: InitConfiguration\\npatches: {directory: /theirs}\"]\n";
+    assert!(of(&format!("{head}{patches}")).contains("the patches of /theirs"));
+    let of = |kubernetes| KindConfig { kubernetes, ..config(SINGLE_NODE, &cluster) }.complete();
+    let error = of(Version::new(1, 30, 9)).unwrap_err();
+    assert!(error.to_string().contains("take 1.31 or later"), "{error}");
+    assert!(of(Version::new(1, 31, 0)).is_ok());
+}
+
+/// Scenario: the same cluster with a Kubernetes that kind configures by kubeadm's v1beta3, and with one that it
+/// configures by v1beta4; then with one whose etcd is 3.5.
+/// Guarantees: what kind is given is the same in both, flags by name, of no version; only the flags of etcd's tracing
+/// differ, by the version of etcd.
+#[test]
+fn both_forms_of_kubeadm_are_given_the_same() {
+    let etcd = Etcd { tracing: Some(EtcdTracing::default()), ..Etcd::default() };
+    let cluster = Cluster { etcd, ..cluster() };
+    let of = |kubernetes, etcd| {
+        let config = KindConfig { kubernetes, etcd, ..config(SINGLE_NODE, &cluster) };
+        config.complete().unwrap()
+    };
+    let old = of(Version::new(1, 34, 4), Version::new(3, 6, 5));
+    insta::assert_snapshot!(old);
+    assert_eq!(of(Version::new(1, 37, 2), Version::new(3, 7, 3)), old);
+    let older = of(Version::new(1, 31, 0), Version::new(3, 5, 24));
+    assert_eq!(older.replace("experimental-", ""), old);
+    assert_eq!(older.matches("experimental-").count(), 4);
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl Environment {
             etcd_proxy: proxy.as_ref(),
         };
         let servers = ready.start(network, model, around, &files, events).await?;
+        let components = ready.components(servers.version());
         let proxy = proxy.map(|proxy| proxy.handle);
         let collector = match otelcol.as_ref().zip(tap) {
             Some((binary, tap)) => {
@@ -96,7 +97,7 @@ impl Environment {
             webhook_service::start(servers, client, gateway, webhooks, realtime.as_ref(), events).await?;
         }
         raise(realtime.as_ref(), Realtime::raise_injectors, events);
-        let components = ready.components().into_iter().chain(otelcol.as_ref().map(component)).collect();
+        let components = components.into_iter().chain(otelcol.as_ref().map(component)).collect();
         let follow = Follow::default();
         Ok(Self { sink, collector, follow, cluster: Some(cluster), components, realtime })
     }
