@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use spangate_cluster::{Assets, AssetsEnv, Component, Wanted};
+use spangate_cluster::{Assets, AssetsEnv, Component, VersionSpec, Wanted};
 use spangate_load::{Preparation, Replay, ReplayError, Schedule, synthetic::Synthetic};
 use spangate_scenario::{
     Loaded, Scenario,
@@ -52,6 +52,8 @@ pub struct Plan {
     pub collector_override: CollectorOverride,
     /// The provider, when it is not the scenario's own.
     pub provider_override: Option<Provider>,
+    /// The version of Kubernetes, when it is not the scenario's own.
+    pub kubernetes_override: Option<VersionSpec>,
     /// The cluster that is there already, on the provider existing.
     pub existing: Option<Existing>,
     /// Where the run is a unit of an experiment: when its API server is quiet enough to be loaded. Nothing is then waited
@@ -182,6 +184,7 @@ impl Plan {
             record_override: None,
             collector_override: CollectorOverride::default(),
             provider_override: None,
+            kubernetes_override: None,
             existing: None,
             quiet: None,
         })
@@ -312,6 +315,9 @@ impl Plan {
     fn where_it_ran(&self, mut command: String) -> String {
         if let Some(provider) = self.provider_override {
             command = format!("{command} --provider {provider}");
+        }
+        if let Some(version) = self.kubernetes_override {
+            command = format!("{command} --kubernetes {version}");
         }
         for (name, value) in self.existing.iter().flat_map(|existing| &existing.options) {
             command = format!("{command} --{name} {}", shell_word(value));
@@ -516,9 +522,10 @@ mod tests {
         assert!(!script.contains("--record"), "{script}");
         plan.record_override = Some("my log.jsonl".into());
         plan.collector_override.config = Some("new.yaml".into());
+        plan.kubernetes_override = Some("1.34".parse().unwrap());
         assert_eq!(
             plan.repeat(),
-            "spangate run 'my scenario.yaml' --seed 1 --record 'my log.jsonl' --collector-config new.yaml"
+            "spangate run 'my scenario.yaml' --seed 1 --kubernetes 1.34 --record 'my log.jsonl' --collector-config new.yaml"
         );
     }
 

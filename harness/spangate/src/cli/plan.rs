@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use spangate_cluster::VersionSpec;
 use spangate_scenario::units::Ratio;
 
 use super::{
@@ -31,6 +32,9 @@ pub(super) struct PlanArgs {
     /// Where the control plane comes from, in place of the scenario's choice.
     #[arg(long, value_enum, value_name = "PROVIDER")]
     provider: Option<ProviderName>,
+    /// Kubernetes version, such as 1.37 or 1.37.2, in place of the scenario's.
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<VersionSpec>,
     #[command(flatten)]
     experiment: ExperimentArgs,
 }
@@ -58,9 +62,10 @@ pub(super) fn run(args: &PlanArgs, session: &Session) -> Result<Exit, CommandErr
         return outlook(args, session);
     }
     args.experiment.refuse(&args.file)?;
-    let loaded = provided(read_scenario(&args.file)?, args.provider)?;
+    let loaded = provided(read_scenario(&args.file)?, args.provider, args.kubernetes)?;
     let mut plan = Plan::new(loaded, args.seed)?;
     plan.provider_override = args.provider.map(Into::into);
+    plan.kubernetes_override = args.kubernetes;
     warn(&plan.warnings(), session);
     match session.global.output {
         Output::Json => print_json(&plan.view())?,

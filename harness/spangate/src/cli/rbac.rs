@@ -21,7 +21,7 @@ pub(super) struct RbacArgs {
 
 pub(super) fn run(args: &RbacArgs, session: &Session) -> Result<Exit, CommandError> {
     let plan = |file: &PathBuf| {
-        let loaded = provided(read_scenario(file)?, Some(ProviderName::Existing))?;
+        let loaded = provided(read_scenario(file)?, Some(ProviderName::Existing), None)?;
         Plan::new(loaded, None)
     };
     let plans = args.files.iter().map(plan).collect::<Result<Vec<_>, _>>()?;

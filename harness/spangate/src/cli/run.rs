@@ -6,8 +6,12 @@ use std::{
 };
 
 use clap::Args;
+use spangate_cluster::VersionSpec;
 use spangate_load::Summary;
-use spangate_scenario::{Loaded, model::Provider};
+use spangate_scenario::{
+    Loaded,
+    model::{self, Provider},
+};
 
 use super::{
     Output, ProviderName, Session, colour, existing::ExistingArgs, print, print_json, terminal, warn,
@@ -42,6 +46,9 @@ pub(super) struct RunArgs {
     /// Where the control plane comes from, in place of the scenario's choice.
     #[arg(long, value_enum, value_name = "PROVIDER")]
     provider: Option<ProviderName>,
+    /// Kubernetes version, such as 1.37 or 1.37.2, in place of the scenario's.
+    #[arg(long, value_name = "VERSION")]
+    kubernetes: Option<VersionSpec>,
     /// Config of kind to complete, in place of the scenario's.
     #[arg(long, value_name = "PATH")]
     kind_config: Option<PathBuf>,
@@ -72,10 +79,24 @@ pub(super) fn read_scenario(path: &Path) -> Result<Loaded, CommandError> {
     })
 }
 
-/// The scenario with another provider, if there is one.
-pub(super) fn provided(mut loaded: Loaded, provider: Option<ProviderName>) -> Result<Loaded, CommandError> {
-    let Some(provider) = provider else { return Ok(loaded) };
-    loaded.scenario.spec.cluster.provider = provider.into();
+/// The scenario with another provider or version of Kubernetes, if there is one.
+pub(super) fn provided(
+    mut loaded: Loaded,
+    provider: Option<ProviderName>,
+    kubernetes: Option<VersionSpec>,
+) -> Result<Loaded, CommandError> {
+    if provider.is_none() && kubernetes.is_none() {
+        return Ok(loaded);
+    }
+    let cluster = &mut loaded.scenario.spec.cluster;
+    cluster.provider = provider.map_or(cluster.provider, Into::into);
+    if let Some(version) = kubernetes {
+        if let Some(image) = cluster.kind.image.as_ref().filter(|_| cluster.provider == Provider::Kind) {
+            let message = format!("{} names the image {image}, which has its version", loaded.path.display());
+            return Err(CommandError::usage(message).help("leave out --kubernetes, or name another image"));
+        }
+        cluster.kubernetes = version.to_string();
+    }
     let findings = spangate_scenario::validate(&loaded.scenario);
     if findings.is_empty() {
         return Ok(loaded);
@@ -84,8 +105,9 @@ pub(super) fn provided(mut loaded: Loaded, provider: Option<ProviderName>) -> Re
         let help = finding.help.as_ref().map(|help| format!(" ({help})"));
         format!("{}: {}{}", finding.path, finding.message, help.unwrap_or_default())
     });
-    let provider = loaded.scenario.spec.cluster.provider;
-    let message = format!("{} cannot run on the provider {provider}", loaded.path.display());
+    let model::Cluster { provider, kubernetes: version, .. } = &loaded.scenario.spec.cluster;
+    let version = kubernetes.map(|_| format!(" with Kubernetes {version}")).unwrap_or_default();
+    let message = format!("{} cannot run on the provider {provider}{version}", loaded.path.display());
     Err(CommandError::usage(message).help(lines.collect::<Vec<_>>().join("\n")))
 }
 
@@ -97,6 +119,10 @@ fn suited(loaded: Loaded, args: &RunArgs) -> Result<Loaded, CommandError> {
         ("--etcd", args.etcd.is_some(), Provider::Local),
         ("--kind-config", args.kind_config.is_some(), Provider::Kind),
     ];
+    if provider == Provider::Existing && args.kubernetes.is_some() {
+        let message = format!("{} runs on a cluster that has its version already", loaded.path.display());
+        return Err(CommandError::usage(message).help("leave out --kubernetes"));
+    }
     match given.into_iter().find(|(_, given, of)| *given && *of != provider) {
         Some((option, _, of)) => {
             let message = format!(
@@ -165,7 +191,7 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
     let mut outcome = Outcome { exit: Exit::Pass, entries: Vec::new() };
     for file in &args.files {
         let loaded = read_scenario(file)
-            .and_then(|loaded| provided(loaded, provider))
+            .and_then(|loaded| provided(loaded, provider, args.kubernetes))
             .and_then(|loaded| suited(loaded, &args))
             .and_then(|loaded| with_kind_config(loaded, args.kind_config.as_deref()))
             .and_then(|loaded| replaying(loaded, args.record.as_deref()))
@@ -184,6 +210,7 @@ pub(super) async fn run(args: RunArgs, session: &Session) -> Result<Exit, Comman
                 plan.collector_override =
                     CollectorOverride { binary: args.otelcol.clone(), config: args.collector_config.clone() };
                 plan.provider_override = args.provider.map(Into::into);
+                plan.kubernetes_override = args.kubernetes;
                 let binaries = &mut plan.scenario.spec.cluster.binaries;
                 binaries.kube_apiserver = args.kube_apiserver.clone().or(binaries.kube_apiserver.take());
                 binaries.etcd = args.etcd.clone().or(binaries.etcd.take());
