@@ -1,6 +1,8 @@
 //! A test that cannot run here says so where people look, and where machines do: a passing test of cargo is silent.
+//!
+//! Test binaries of other packages have this file too.
 
-use std::{env, fs, io::Write as _, path::Path};
+use std::{env, fs, io::Write as _, path::PathBuf};
 
 use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -13,17 +15,23 @@ pub(crate) fn skipped(test: &str, require: &str, why: &str) {
     assert!(env::var_os(require).is_none(), "{test} must run, for {require} is set: {why}");
     // Past the capture of the test runner, which shows nothing of a test that passes.
     let _ = writeln!(std::io::stderr(), "\n{test}: skipped: {why}");
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("junit");
+    let directory = directory();
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join(format!("{test}.xml")), junit(test, why)).unwrap();
+}
+
+/// Beside what cargo builds, of which the binary of a test is in `PROFILE/deps`.
+fn directory() -> PathBuf {
+    let binary = env::current_exe().unwrap();
+    binary.ancestors().nth(3).unwrap().join("tmp/junit")
 }
 
 fn junit(test: &str, why: &str) -> String {
     let mut status = TestCaseStatus::skipped();
     status.set_message(why);
     let mut case = TestCase::new(test, status);
-    case.set_classname("e2e");
-    let mut suite = TestSuite::new("e2e");
+    case.set_classname(env!("CARGO_CRATE_NAME"));
+    let mut suite = TestSuite::new(env!("CARGO_CRATE_NAME"));
     suite.add_test_case(case);
     let mut report = Report::new("spangate-tests");
     report.add_test_suite(suite);
@@ -33,6 +41,7 @@ fn junit(test: &str, why: &str) -> String {
 #[test]
 fn junit_says_that_and_why_a_test_was_skipped() {
     let text = junit("on_kind", "no Docker <here>");
-    assert!(text.contains(r#"<testsuite name="e2e" tests="1" skipped="1""#), "{text}");
+    let suite = format!(r#"<testsuite name="{}" tests="1" skipped="1""#, env!("CARGO_CRATE_NAME"));
+    assert!(text.contains(&suite), "{text}");
     assert!(text.contains(r#"<skipped message="no Docker &lt;here&gt;"/>"#), "{text}");
 }

@@ -1,8 +1,10 @@
 //! The page as a browser shows it: nothing is cut off, nothing lies over something else, no plot is empty.
 
+#[path = "../../../../../../tests/e2e/skipped.rs"]
+mod skipped;
+
 use std::{
     env, fs,
-    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -12,8 +14,6 @@ use serde::Deserialize;
 use super::page;
 use crate::bench::experiment::report::tests::report;
 
-/// The environment variable that makes a missing browser an error.
-const REQUIRED: &str = "SPANGATE_REQUIRE_BROWSER";
 /// Pixels of the window.
 const SIZE: (u32, u32) = (1400, 2600);
 
@@ -117,9 +117,8 @@ fn drawn(picture: &Path, [left, top, width, height]: [f64; 4]) -> usize {
 #[test]
 fn nothing_is_cut_off_and_no_plot_is_empty() {
     let Some(browser) = browser() else {
-        assert!(env::var_os(REQUIRED).is_none(), "there is no browser, and {REQUIRED} wants one");
-        // Past the capture of the test runner, which shows nothing of a test that passes.
-        let _ = writeln!(std::io::stderr(), "\nthe look at the page: skipped: there is no Chromium");
+        let test = "nothing_is_cut_off_and_no_plot_is_empty";
+        skipped::skipped(test, "SPANGATE_REQUIRE_BROWSER", "there is no Chromium");
         return;
     };
     let page = page(&report(6));
