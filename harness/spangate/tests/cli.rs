@@ -19,6 +19,10 @@ use spangate_load::Summary;
 
 #[path = "cli/ci.rs"]
 mod ci;
+#[path = "support/docker.rs"]
+mod docker;
+#[path = "cli/kind.rs"]
+mod kind;
 
 /// Tests that start a control plane go one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/docker.rs"]
+mod docker;
 #[path = "worker/job.rs"]
 mod job;
 #[path = "support/plane.rs"]

@@ -45,7 +45,8 @@ impl ControlPlane {
             .env("XDG_STATE_HOME", state.path())
             .args(["cluster", "up", name, "--output", "json"])
             .args(options);
-        if !options.contains(&"--otlp-endpoint") {
+        // That of kind is one that nobody else has.
+        if !options.contains(&"--otlp-endpoint") && !options.contains(&"kind") {
             command.args(["--otlp-endpoint", "127.0.0.1:9"]);
         }
         let output = output(&mut command);
