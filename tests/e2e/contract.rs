@@ -14,7 +14,7 @@ mod requests;
 mod spans;
 mod status;
 mod trees;
-mod versions;
+pub(crate) mod versions;
 
 pub(crate) use observed::Observed;
 

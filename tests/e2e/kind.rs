@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod identity;
+mod versions;
 
 /// The shipped scenarios that need kind, and have a test here.
 pub(crate) const SCENARIOS: [&str; 1] = ["kind-deployment"];

@@ -1,5 +1,15 @@
 //! A Collector, and webhooks, in pods of a real kind cluster.
 
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use spangate::{
     evidence::Evidence,
     plan::Plan,
@@ -11,7 +21,7 @@ use spangate::{
 use spangate_scenario::model::{Expectation, Provider, Workload};
 
 use crate::{
-    harness::{passes, root, run_plan, run_scenario},
+    harness::{passes, plan_of, root, run_plan, run_scenario},
     kind::docker,
 };
 
@@ -60,6 +70,95 @@ fn a_webhook_behind_a_service_is_found_again() {
     if docker("a_webhook_behind_a_service_is_found_again").is_some() {
         passes(SCENARIOS[1]);
     }
+}
+
+/// Scenario: a Collector as a `DaemonSet` in a cluster that has a worker too.
+/// Guarantees: it has one pod, on the node of the API server, whose spans it is sent there, and all of them come through.
+#[test]
+fn a_daemon_set_runs_beside_the_api_server_only() {
+    if docker("a_daemon_set_runs_beside_the_api_server_only").is_none() {
+        return;
+    }
+    let seen = Seen::default();
+    let (report, directory) = std::thread::scope(|scope| {
+        scope.spawn(|| seen.watch());
+        let ran = run_plan(plan_of(TWO_NODES));
+        seen.over.store(true, Ordering::Relaxed);
+        ran.unwrap_or_else(|text| panic!("it could not be run: {text}"))
+    });
+    let style = summary::Style { verbose: true, ..summary::Style::default() };
+    let text = summary::summary(&report, directory.path(), style);
+    assert_eq!(report.status, Status::Pass, "{text}");
+    let pods = seen.pods.into_inner().unwrap();
+    assert!(pods.iter().any(|pod| pod.starts_with("kube-proxy") && pod.ends_with("-worker")), "{pods:?}");
+    let collectors: Vec<&String> = pods.iter().filter(|pod| pod.starts_with("otelcol")).collect();
+    assert!(matches!(collectors.as_slice(), [one] if one.ends_with("-control-plane")), "{pods:?}");
+}
+
+const TWO_NODES: &str = "
+apiVersion: spangate/v1alpha1
+kind: Scenario
+metadata: {name: kind-two-nodes}
+spec:
+  seed: 5
+  cluster:
+    provider: kind
+    kind: {configFile: kind-configs/control-plane-and-worker.yaml}
+  collector:
+    kind: DaemonSet
+    config: |
+      receivers:
+        otlp: {protocols: {grpc: {endpoint: 0.0.0.0:4317}}}
+      exporters:
+        otlp_grpc: {endpoint: 'traces.example.com:4317'}
+      service:
+        pipelines:
+          traces: {receivers: [otlp], exporters: [otlp_grpc]}
+  load:
+    arrivals: {rate: 20/s, for: 5s}
+    mix:
+      - create: {resource: configmaps}
+      - list: {resource: configmaps}
+  expect:
+    - complete: {}
+    - conserved: {}
+    - kept: {}
+";
+
+/// The pods of the cluster of this process that were seen, each with its node, while a run goes on.
+#[derive(Default)]
+struct Seen {
+    pods: Mutex<BTreeSet<String>>,
+    over: AtomicBool,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn watch(&self) {
+        while !self.over.load(Ordering::Relaxed) {
+            // There is no cluster at first, and none in the end.
+            for line in pods().unwrap_or_default().lines() {
+                self.pods.lock().unwrap().insert(line.to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+}
+
+/// The pods of a cluster that this process has made, in lines of name and node.
+fn pods() -> Option<String> {
+    let docker = |args: &[&str]| {
+        let output =
+            Command::new("docker").args(args).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let names = docker(&["ps", "--format", "{{.Names}}"])?;
+    let ours = format!("spangate-run-{}-", std::process::id());
+    let node = names.lines().find(|name| name.starts_with(&ours) && name.ends_with("-control-plane"))?;
+    let kubectl = ["exec", node, "kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "get", "pods"];
+    let columns = "--output=custom-columns=NAME:.metadata.name,NODE:.spec.nodeName";
+    docker(&[&kubectl[..], &["--all-namespaces", "--no-headers", columns]].concat())
 }
 
 /// Scenario: a scenario of local processes restarts its Collector, which on kind is a Deployment behind a Service.

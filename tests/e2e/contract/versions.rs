@@ -11,35 +11,80 @@ use spangate_trace::{Kind, Span, contract};
 use super::{callers::QUIET, observed::Observed};
 use crate::harness::{alone, plan, root, run_plan};
 
-const OLDEST: &str = "1.34.4";
+pub(crate) const OLDEST: &str = "1.34.4";
 const NEWEST: &str = "1.37.2";
+
+/// The load, from the root of the repository.
+pub(crate) const LOAD: &str = "tests/e2e/contract/versions.yaml";
+
+/// Attributes of SERVER spans: their names in 1.34, and in 1.37.
+pub(crate) const HTTP: [(&str, &str); 7] = [
+    ("http.method", "http.request.method"),
+    ("http.status_code", "http.response.status_code"),
+    ("http.scheme", "url.scheme"),
+    ("http.response_content_length", "http.response.body.size"),
+    ("net.protocol.version", "network.protocol.version"),
+    ("net.host.name", "server.address"),
+    ("net.sock.peer.addr", "network.peer.address"),
+];
+/// Attributes of calls of etcd in 1.34 only.
+pub(crate) const RPC_BEFORE: [&str; 4] =
+    ["rpc.system", "rpc.service", "rpc.grpc.status_code", "net.sock.peer.addr"];
+/// Attributes of calls of etcd in 1.37 only.
+pub(crate) const RPC_SINCE: [&str; 3] = ["rpc.system.name", "rpc.response.status_code", "server.address"];
+/// Spans of 1.37 only.
+pub(crate) const SPANS_SINCE: [&str; 4] =
+    ["Get etcd3", "cacher.Watch", "constrainedimpersonation", "etcdserverpb.KV/RangeStream"];
 
 /// The same load on both.
 static OLD: LazyLock<Observed> = LazyLock::new(|| observe(OLDEST));
 static NEW: LazyLock<Observed> = LazyLock::new(|| observe(NEWEST));
 
 fn observe(version: &str) -> Observed {
-    let mut plan = plan(&root().join("tests/e2e/contract/versions.yaml"));
+    let mut plan = plan(&root().join(LOAD));
     version.clone_into(&mut plan.scenario.spec.cluster.kubernetes);
     Observed::run(plan)
 }
 
 /// The keys of all attributes of the spans that `is_one` picks.
-fn keys(observed: &Observed, is_one: impl Fn(&Span) -> bool) -> BTreeSet<&str> {
+pub(crate) fn keys(observed: &Observed, is_one: impl Fn(&Span) -> bool) -> BTreeSet<&str> {
     let spans = observed.under_load().map(|(_, span)| span).filter(|span| is_one(span));
     spans.flat_map(|span| span.attributes.keys().map(|key| &**key)).collect()
 }
 
-fn names(observed: &Observed) -> BTreeSet<&str> {
+pub(crate) fn names(observed: &Observed) -> BTreeSet<&str> {
     observed.under_load().map(|(_, span)| &*span.name).collect()
 }
 
-fn is_server(span: &Span) -> bool {
+pub(crate) fn is_server(span: &Span) -> bool {
     span.kind == Kind::Server
 }
 
-fn is_rpc(span: &Span) -> bool {
+pub(crate) fn is_rpc(span: &Span) -> bool {
     span.name.starts_with(contract::ETCD_PREFIX)
+}
+
+/// How many spans of watches have a parent that never came.
+pub(crate) fn orphans(observed: &Observed) -> usize {
+    let watches = observed.asked(Verb::Watch, "configmaps");
+    let traces = watches.iter().map(|watch| watch.sent.unwrap().trace_id);
+    let traces = traces.filter_map(|trace| observed.index.by_trace(trace));
+    let sent: BTreeSet<_> = watches.iter().map(|watch| watch.sent.unwrap().span_id).collect();
+    let of_watch = |row: &usize| observed.spans[*row].parent.is_none_or(|parent| !sent.contains(&parent));
+    traces.flat_map(|trace| trace.orphans().collect::<Vec<_>>()).filter(of_watch).count()
+}
+
+/// A privileged caller is the parent of its SERVER spans, and any other is linked to by a root.
+pub(crate) fn assert_only_the_privileged_are_followed(observed: &Observed) {
+    for request in observed.sent(&Identity::admin(), TraceFlag::Sampled) {
+        let server = &observed.spans[observed.server(request)];
+        assert_eq!(server.parent, request.sent.map(|sent| sent.span_id), "{request:?}");
+    }
+    for request in observed.sent(&Identity::unprivileged(), TraceFlag::Sampled) {
+        let server = &observed.spans[observed.server(request)];
+        let links: Vec<_> = server.links.iter().map(|link| Some(link.span_id)).collect();
+        assert_eq!((server.parent, links), (None, vec![request.sent.map(|sent| sent.span_id)]));
+    }
 }
 
 /// Scenario: SERVER spans of both releases.
@@ -48,15 +93,7 @@ fn is_rpc(span: &Span) -> bool {
 #[test]
 fn http_attributes_were_renamed() {
     let (old, new) = (keys(&OLD, is_server), keys(&NEW, is_server));
-    for (before, since) in [
-        ("http.method", "http.request.method"),
-        ("http.status_code", "http.response.status_code"),
-        ("http.scheme", "url.scheme"),
-        ("http.response_content_length", "http.response.body.size"),
-        ("net.protocol.version", "network.protocol.version"),
-        ("net.host.name", "server.address"),
-        ("net.sock.peer.addr", "network.peer.address"),
-    ] {
+    for (before, since) in HTTP {
         assert!(old.contains(before) && !old.contains(since), "{OLDEST}: {before}, {since}: {old:?}");
         assert!(new.contains(since) && !new.contains(before), "{NEWEST}: {before}, {since}: {new:?}");
     }
@@ -73,12 +110,8 @@ fn http_attributes_were_renamed() {
 #[test]
 fn rpc_attributes_were_renamed() {
     let (old, new) = (keys(&OLD, is_rpc), keys(&NEW, is_rpc));
-    let (of_old, of_new) = (
-        ["rpc.system", "rpc.service", "rpc.grpc.status_code", "net.sock.peer.addr"],
-        ["rpc.system.name", "rpc.response.status_code", "server.address"],
-    );
-    assert!(of_old.iter().all(|key| old.contains(key) && !new.contains(key)), "{old:?}, {new:?}");
-    assert!(of_new.iter().all(|key| new.contains(key) && !old.contains(key)), "{old:?}, {new:?}");
+    assert!(RPC_BEFORE.iter().all(|key| old.contains(key) && !new.contains(key)), "{old:?}, {new:?}");
+    assert!(RPC_SINCE.iter().all(|key| new.contains(key) && !old.contains(key)), "{old:?}, {new:?}");
     for (observed, messages) in [(&*OLD, true), (&*NEW, false)] {
         let mut calls = observed.under_load().filter(|(_, span)| is_rpc(span));
         let has_messages = calls.any(|(_, span)| span.events.iter().any(|event| &*event.name == "message"));
@@ -92,7 +125,7 @@ fn rpc_attributes_were_renamed() {
 #[test]
 fn reads_and_watches_got_spans() {
     let (old, new) = (names(&OLD), names(&NEW));
-    for name in ["Get etcd3", "cacher.Watch", "constrainedimpersonation", "etcdserverpb.KV/RangeStream"] {
+    for name in SPANS_SINCE {
         assert!(new.contains(name) && !old.contains(name), "{name}: {old:?}, {new:?}");
     }
     assert!(old.contains("impersonation") && !new.contains("impersonation"), "{old:?}, {new:?}");
@@ -105,14 +138,6 @@ fn reads_and_watches_got_spans() {
 /// Guarantees: 1.34 leaves a read of etcd behind whose parent never comes, the `List` of the watch; 1.37 does not.
 #[test]
 fn a_watch_no_longer_leaves_an_orphan() {
-    let orphans = |observed: &Observed| -> usize {
-        let watches = observed.asked(Verb::Watch, "configmaps");
-        let traces = watches.iter().map(|watch| watch.sent.unwrap().trace_id);
-        let traces = traces.filter_map(|trace| observed.index.by_trace(trace));
-        let sent: BTreeSet<_> = watches.iter().map(|watch| watch.sent.unwrap().span_id).collect();
-        let of_watch = |row: &usize| observed.spans[*row].parent.is_none_or(|parent| !sent.contains(&parent));
-        traces.flat_map(|trace| trace.orphans().collect::<Vec<_>>()).filter(of_watch).count()
-    };
     let (old, new) = (orphans(&OLD), orphans(&NEW));
     assert!(old > 0 && new == 0, "{old} on {OLDEST}, {new} on {NEWEST}");
 }
@@ -122,15 +147,7 @@ fn a_watch_no_longer_leaves_an_orphan() {
 #[test]
 fn both_follow_the_privileged_only() {
     for observed in [&*OLD, &*NEW] {
-        for request in observed.sent(&Identity::admin(), TraceFlag::Sampled) {
-            let server = &observed.spans[observed.server(request)];
-            assert_eq!(server.parent, request.sent.map(|sent| sent.span_id), "{request:?}");
-        }
-        for request in observed.sent(&Identity::unprivileged(), TraceFlag::Sampled) {
-            let server = &observed.spans[observed.server(request)];
-            let links: Vec<_> = server.links.iter().map(|link| Some(link.span_id)).collect();
-            assert_eq!((server.parent, links), (None, vec![request.sent.map(|sent| sent.span_id)]));
-        }
+        assert_only_the_privileged_are_followed(observed);
     }
 }
 
