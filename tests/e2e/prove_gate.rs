@@ -34,10 +34,10 @@ use crate::harness::{alone, root};
 const TRACING: &str =
     "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\nsamplingRatePerMillion: 10000\n";
 /// What a gate sends in a round, and how much of it does not count.
-const BUILT_IN: BuiltIn = BuiltIn { rate: 150.0, length: Duration::from_secs(16) };
+const BUILT_IN: BuiltIn = BuiltIn { rate: 75.0, length: Duration::from_secs(20) };
 const WARM_UP: Duration = Duration::from_secs(6);
 /// The same of a round that is to tell 2 %: the longer it is, the less one round differs from the next.
-const LONG: BuiltIn = BuiltIn { rate: 150.0, length: Duration::from_secs(40) };
+const LONG: BuiltIn = BuiltIn { rate: 75.0, length: Duration::from_secs(40) };
 const LONG_WARM_UP: Duration = Duration::from_secs(10);
 
 /// What is burnt, in percent, unless `SPANGATE_PROVE_BURN` says otherwise.

@@ -44,7 +44,7 @@ pub(super) struct OverheadArgs {
     #[arg(long, value_name = "N", default_value_t = Pair::ROUNDS)]
     rounds: u32,
     /// Operations in a second to each server, unless the configurations are scenarios.
-    #[arg(long, value_name = "RATE", default_value = "150/s")]
+    #[arg(long, value_name = "RATE", default_value = "75/s")]
     rate: units::Rate,
     /// How long they are sent in each round, unless the configurations are scenarios.
     #[arg(long = "for", value_name = "DURATION", default_value = "24s")]
