@@ -10,7 +10,7 @@ use spangate::{
     overhead::Metric,
     run::directory::RunDirectory,
 };
-use spangate_scenario::{Experiment, experiment::parse};
+use spangate_scenario::{Experiment, experiment::parse, model::ApiServer};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{alone, root};
@@ -104,6 +104,37 @@ fn each_arm_is_what_it_says() {
     }
     let page = std::fs::read_to_string(directory.file(experiment::report::PAGE)).unwrap();
     assert!(page.contains("<svg class=\"plot\""), "{page}");
+}
+
+/// Scenario: two rounds of two arms at the same time, one of which has a flag that no API server knows.
+/// Guarantees: the other one does not wait for it: their round does not count, and the next one goes on without it.
+#[test]
+fn an_arm_that_does_not_start_keeps_no_other_waiting() {
+    let mut experiment: Experiment = parse("arms", ARMS).unwrap();
+    let spec = &mut experiment.spec;
+    (spec.rounds, spec.retries) = (2, 0);
+    spec.arms.truncate(2);
+    let broken = ApiServer {
+        extra_args: [("no-such-flag".to_owned(), "1".to_owned())].into(),
+        ..ApiServer::default()
+    };
+    spec.arms[1].api_server = Some(broken);
+    let (events, _told) = Events::channel();
+    let (options, cancel) = (options(), CancellationToken::new());
+    let measure = async |tasks: &[Task<'_>]| api_server::measure(tasks, &events, &cancel).await;
+    let (report, _) =
+        alone(Box::pin(experiment::run(Some(experiment), &options, &cancel, measure, &events))).unwrap();
+    let units: Vec<(&str, u32, Option<&str>)> = report
+        .measured
+        .units
+        .iter()
+        .map(|unit| (unit.arm.as_str(), unit.round, unit.excluded.as_deref()))
+        .collect();
+    let beside = units.iter().find(|(arm, round, _)| (*arm, *round) == ("off", 1)).unwrap().2;
+    assert_eq!(beside, Some("none, at the same time, does not"), "{units:?}");
+    let second: Vec<&str> = units.iter().filter(|(_, round, _)| *round == 2).map(|(arm, ..)| *arm).collect();
+    assert_eq!(second, ["off"], "{units:?}");
+    assert!(report.warnings[0].starts_with("none is given up"), "{:?}", report.warnings);
 }
 
 /// Scenario: a Collector that sends on, and one that does not, each sent 300 traces of nine spans.

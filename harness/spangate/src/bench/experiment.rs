@@ -1,4 +1,4 @@
-//! Experiments: arms that are measured in turns, each unit with processes of its own, from the file to the report.
+//! Experiments: arms that are measured at once or in turns, each unit with processes of its own, from the file to the report.
 //!
 //! The [`outlook`] says beforehand what will be done and what would show. The [`rounds`] measure what the file declares and
 //! keep every unit as soon as it is measured, until a [`stop`]; [`figures`] of a unit, and whether cost is

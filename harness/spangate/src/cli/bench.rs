@@ -23,7 +23,7 @@ pub(super) enum BenchCommand {
     ///
     /// Exits with 0, or with 4 if nothing can be said of an operation, or if equal blocks differ.
     Duet(DuetArgs),
-    /// Measure what tracing costs: arms of an experiment in turns, the API server started anew for each unit.
+    /// Measure what tracing costs: arms of an experiment, at once or in turns, the API server started anew for each unit.
     ///
     /// Exits with 0, or with 4 if an arm has fewer units than its intervals need.
     Overhead(OverheadArgs),

@@ -1,6 +1,8 @@
 //! Measures units with an API server: a run of each arm's scenario, read back.
 
-use spangate_scenario::Loaded;
+use std::time::Duration;
+
+use spangate_scenario::{Loaded, units};
 use tokio_util::sync::CancellationToken;
 
 use super::{Outcome, Task, figures};
@@ -63,8 +65,11 @@ async fn measured(
         all.push(saved::read(run, None).map_err(|error| (place, error))?);
     }
     let all: Vec<&Evidence> = all.iter().collect();
-    let time =
-        tasks.first().map_or_else(|| Err(String::new()), |task| figures::in_common(task.experiment, &all));
+    // All of them are sent the load of one experiment.
+    let spec = tasks.first().map(|task| &task.experiment.spec);
+    let warm_up = spec.map_or(Duration::ZERO, |spec| spec.warm_up.get());
+    let length = spec.and_then(|spec| spec.load.length()).map_or(Duration::ZERO, units::Duration::get);
+    let time = figures::in_common(&all, warm_up, length);
     let found = all.iter().map(|evidence| {
         let mut found = figures::of_api_server(evidence, time.clone()?)?;
         // Of one run the other ones cannot be told from strangers.

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use spangate_load::Outcome;
-use spangate_scenario::Experiment;
 use spangate_sink::PassageOutcome;
 use spangate_trace::{UnixNanos, stats};
 
@@ -137,16 +136,18 @@ pub(super) fn beside_one_that_fails(arm: &str) -> String {
 }
 
 /// The time in which all of these runs were loaded and warm, and their use was read.
-pub fn in_common(experiment: &Experiment, runs: &[&Evidence]) -> Result<(UnixNanos, UnixNanos), String> {
-    let spec = &experiment.spec;
-    let length = spec.load.length().map_or(Duration::ZERO, spangate_scenario::units::Duration::get);
+pub fn in_common(
+    runs: &[&Evidence],
+    warm_up: Duration,
+    length: Duration,
+) -> Result<(UnixNanos, UnixNanos), String> {
     let starts = || runs.iter().map(|run| run.facts.load_start);
     let (Some(first), Some(last)) = (starts().min(), starts().max()) else {
         return Err("nothing ran".to_owned());
     };
     // A load is over with its last answer, which may be there before the last interval between arrivals is.
     let read = runs.iter().filter_map(|run| run.usage.last()).min();
-    let (from, end) = (last + spec.warm_up.get(), first + length);
+    let (from, end) = (last + warm_up, first + length);
     let to = read.map_or(end, |read| read.min(end));
     if last > first && (to <= from || to.since(from) < LEAST_IN_COMMON) {
         return Err(format!("one load began {} after the other", text::duration(last.since(first))));
@@ -255,7 +256,7 @@ fn collector(evidence: &Evidence, from: UnixNanos, to: UnixNanos) -> Vec<(Metric
 
 #[cfg(test)]
 mod tests {
-    use spangate_scenario::experiment;
+    use spangate_scenario::{Experiment, experiment};
 
     use super::*;
     use crate::{
@@ -307,8 +308,13 @@ mod tests {
         evidence.with_usage(Measurements(samples))
     }
 
+    fn time(experiment: &Experiment, runs: &[&Evidence]) -> Result<(UnixNanos, UnixNanos), String> {
+        let spec = &experiment.spec;
+        in_common(runs, spec.warm_up.get(), spec.load.length().unwrap().get())
+    }
+
     fn figures(experiment: &Experiment, evidence: &Evidence) -> Result<Found, String> {
-        of_api_server(evidence, in_common(experiment, &[evidence])?)
+        of_api_server(evidence, time(experiment, &[evidence])?)
     }
 
     /// Scenario: two that ran at the same time, the second of which began a second later, and one that began far too late.
@@ -322,10 +328,10 @@ mod tests {
             later.facts.load_start = later.facts.load_start + Duration::from_secs(seconds);
             later
         };
-        let (from, to) = in_common(&spec, &[&first, &after(1)]).unwrap();
+        let (from, to) = time(&spec, &[&first, &after(1)]).unwrap();
         assert_eq!(from, first.facts.load_start + Duration::from_secs(11));
         assert_eq!(to, first.facts.load_start + Duration::from_secs(20));
-        let apart = in_common(&spec, &[&after(8), &first]).unwrap_err();
+        let apart = time(&spec, &[&after(8), &first]).unwrap_err();
         assert_eq!(apart, "one load began 8.00s after the other");
     }
 

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{bench::experiment::figures::between, evidence::Evidence, overhead::Metric, text};
+use crate::{
+    bench::experiment::figures::{between, in_common},
+    evidence::Evidence,
+    overhead::Metric,
+};
 
 /// The part of the requests of one side that the other one has to have answered in the same time.
 const LEAST_ALIKE: f64 = 0.95;
-/// The least time that has to be common to both.
-const LEAST: Duration = Duration::from_secs(3);
 
 /// Requests, and the figures of them.
 pub(super) type Figures = (u64, BTreeMap<Metric, f64>);
@@ -18,13 +20,7 @@ pub(super) fn both(
     warm_up: Duration,
     length: Duration,
 ) -> Result<[Figures; 2], String> {
-    let starts = sides.map(|side| side.facts.load_start);
-    let from = starts[0].max(starts[1]) + warm_up;
-    let to = starts[0].min(starts[1]) + length;
-    if to <= from || to.since(from) < LEAST {
-        let apart = text::duration(starts[0].max(starts[1]).since(starts[0].min(starts[1])));
-        return Err(format!("one load began {apart} after the other"));
-    }
+    let (from, to) = in_common(&sides, warm_up, length)?;
     let [base, head] =
         sides.map(|side| between(side, from, to).map(|(times, figures)| (times.len() as u64, figures)));
     let (base, head) =
