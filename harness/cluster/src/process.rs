@@ -13,6 +13,7 @@
 
 mod log;
 mod pidfd;
+mod step_down;
 mod told;
 
 use std::{
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::log::end_of;
 pub use self::log::log_tail;
+use self::step_down::step_down;
 pub(crate) use self::{pidfd::PidFd, told::told};
 use crate::private;
 
@@ -121,6 +123,8 @@ pub struct Stopped {
 pub(crate) const TAIL: usize = 20;
 /// How long a program may be busy, since another thread forks, before that is an error.
 const BUSY: Duration = Duration::from_secs(2);
+/// Longer than any run, and short enough for a deadline.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 /// Variables that a child takes over from us.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "TMPDIR", "TZ"];
 
@@ -154,7 +158,7 @@ impl Child {
         let (child, pidfd) =
             started.map_err(|source| ProcessError::Spawn { program: spec.program.clone(), source })?;
         let pid = child.id();
-        let exit = reap(spec.name, child);
+        let exit = reap(spec.name, child, PidFd::open(pid));
         Ok(Self { name: spec.name, pid, pidfd, log: spec.log, exit, released: false })
     }
 
@@ -280,11 +284,20 @@ pub(crate) fn wait_until(
     if ended { child.wait().map(Some) } else { Ok(None) }
 }
 
-/// Waits for the child in a thread of its own, so that it never stays a zombie.
-fn reap(name: &str, mut child: std::process::Child) -> watch::Receiver<Option<ExitStatus>> {
+/// Waits for the child in a thread of its own, so that it never stays a zombie. It is reaped without real-time scheduling,
+/// which this thread may have been given meanwhile ([`step_down`]).
+fn reap(
+    name: &str,
+    mut child: std::process::Child,
+    ended: io::Result<PidFd>,
+) -> watch::Receiver<Option<ExitStatus>> {
     let (sender, exit) = watch::channel(None);
     let name = name.to_owned();
     thread::spawn(move || {
+        let ordinary = ended.and_then(|ended| ended.wait(FOREVER)).and_then(|_| step_down());
+        if let Err(error) = ordinary {
+            tracing::warn!(name, %error, "the process may be reaped with real-time scheduling");
+        }
         let status = child.wait().unwrap_or_else(|error| {
             // Only a process that ignores SIGCHLD gets here.
             tracing::warn!(name, %error, "cannot learn how the process ended");
