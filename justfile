@@ -45,6 +45,10 @@ prove-gate EQUAL="10" BURNT="5" MINUTES="120":
 prove-resolution PERCENT="2":
     SPANGATE_PROVE_BURN={{PERCENT}} cargo test --release -p spangate-tests --test e2e -- --ignored --nocapture two_percent_are_resolved_with_twenty_pairs
 
+# A scenario with Jaeger and Prometheus, which are built on the first run; needs Docker.
+backends:
+    SPANGATE_REQUIRE_KIND=1 cargo test -p spangate-tests --test e2e -- --ignored --nocapture jaeger_and_prometheus
+
 # Run a scenario by its name.
 scenario NAME *ARGS:
     cargo run --release -- run scenarios/{{NAME}}.yaml "${@:2}"

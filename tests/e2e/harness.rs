@@ -54,7 +54,8 @@ fn can_share(plan: &Plan) -> bool {
         | Expectation::Kept(_)
         | Expectation::Requests(_)
         | Expectation::Sampling(_)
-        | Expectation::SpanMetrics(_) => true,
+        | Expectation::SpanMetrics(_)
+        | Expectation::Stored(_) => true,
         Expectation::Spans(spans) => spans.duration.is_none(),
         _ => false,
     };

@@ -16,8 +16,7 @@ use spangate::{
     verdict::{self, Status},
 };
 use spangate_cluster::{
-    Assets, AssetsEnv, Docker, KindNetwork, NodeImage, PlayProcess,
-    kind::{Owner, Standing},
+    Assets, AssetsEnv, Docker, KindNetwork, NodeImage, PlayProcess, docker::Owner, kind::Standing,
 };
 use spangate_scenario::model::{Cluster, Provider};
 use spangate_trace::{Capture, Span};

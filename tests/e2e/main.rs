@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod check;
+mod containers;
 mod contract;
 mod duet;
 mod etcd_proxy;

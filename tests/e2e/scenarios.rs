@@ -1,8 +1,10 @@
-//! One test for each file of `scenarios/`: all of its expectations are met. Those that need kind are in `kind.rs`.
+//! One test for each file of `scenarios/`: all of its expectations are met. Those that need kind are in `kind.rs`, those with
+//! containers in `containers.rs`.
 
 use std::collections::BTreeSet;
 
 use crate::{
+    containers,
     harness::{passes, root},
     kind, kind_collector,
 };
@@ -79,7 +81,7 @@ fn every_shipped_scenario_has_a_test() {
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
-    let on_kind = kind::SCENARIOS.iter().chain(&kind_collector::SCENARIOS);
+    let on_kind = kind::SCENARIOS.iter().chain(&kind_collector::SCENARIOS).chain(&containers::SCENARIOS);
     let tests: BTreeSet<String> = NAMES.iter().chain(on_kind).map(ToString::to_string).collect();
     assert_eq!(files, tests);
 }

@@ -122,6 +122,10 @@ pub enum Component {
     Otelcol,
     /// The command line of kind.
     Kind,
+    /// A store of traces.
+    Jaeger,
+    /// A store of metrics.
+    Prometheus,
 }
 
 /// What is looked for.
@@ -239,14 +243,19 @@ impl Assets {
         Ok(Wanted { component: Component::Etcd, spec, path: cluster.binaries.etcd.clone() })
     }
 
-    /// The kind that a scenario wants: any patch of the minor that is known to work.
+    /// The kind that a scenario wants.
+    pub fn wanted_kind(&self, cluster: &model::Cluster) -> Wanted {
+        Wanted { path: cluster.binaries.kind.clone(), ..self.wanted_default(Component::Kind) }
+    }
+
+    /// What is wanted of a component where nobody says more: any patch of the minor that is known to work.
     ///
     /// # Panics
     ///
-    /// Never: a test reads the catalogue, which has one.
-    pub fn wanted_kind(&self, cluster: &model::Cluster) -> Wanted {
-        let version = self.catalogue.default_version(Component::Kind).expect("the catalogue has a kind");
-        Wanted { component: Component::Kind, spec: version.any_patch(), path: cluster.binaries.kind.clone() }
+    /// Never: a test reads the catalogue, which has one of each.
+    pub fn wanted_default(&self, component: Component) -> Wanted {
+        let version = self.catalogue.default_version(component).expect("the catalogue has one of each");
+        Wanted { component, spec: version.any_patch(), path: None }
     }
 
     /// Where what is fetched and built is kept.
@@ -463,7 +472,8 @@ impl Assets {
 
 impl Component {
     /// Every component.
-    pub const ALL: [Self; 4] = [Self::KubeApiserver, Self::Etcd, Self::Otelcol, Self::Kind];
+    pub const ALL: [Self; 6] =
+        [Self::KubeApiserver, Self::Etcd, Self::Otelcol, Self::Kind, Self::Jaeger, Self::Prometheus];
 
     /// The name of its binary.
     pub const fn binary(self) -> &'static str {
@@ -472,6 +482,8 @@ impl Component {
             Self::Etcd => "etcd",
             Self::Otelcol => "otelcol",
             Self::Kind => "kind",
+            Self::Jaeger => "jaeger",
+            Self::Prometheus => "prometheus",
         }
     }
 
@@ -483,6 +495,8 @@ impl Component {
             // The distribution that is only called `otelcol` has no tail sampling.
             Self::Otelcol => &["otelcol-contrib", "otelcol"],
             Self::Kind => &["kind"],
+            Self::Jaeger => &["jaeger"],
+            Self::Prometheus => &["prometheus"],
         }
     }
 }

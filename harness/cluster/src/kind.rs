@@ -2,25 +2,24 @@
 //!
 //! The way to a cluster, each step usable on its own:
 //!
-//! 1. [`Docker`] finds the engine, and [`NodeImage`] the image of a node, which is built if need be;
+//! 1. [`Docker`](crate::Docker) finds the engine, and [`NodeImage`] the image of a node, which is built if need be;
 //!    [`Privileges`] finds out whether the engine starts such containers.
 //! 2. [`KindNetwork`] is where the cluster will be: what listens at its gateway's address is reached from the nodes.
 //! 3. [`KindConfig`] completes kind's configuration, pure, and [`KindNetwork::start`] has kind make the cluster.
-//! 4. [`PodImage`] makes an image of a binary, for pods, and [`KindCluster::load`] gives it to the nodes.
+//! 4. [`ProgramImage`](crate::docker::ProgramImage) makes an image of a binary, for pods, and [`KindCluster::load`] gives it
+//!    to the nodes.
 //! 5. [`Standing`] finds all that is ours again, also after its maker was killed, and removes it.
 
 mod access;
-mod archive;
 mod cluster;
 mod config;
-mod docker;
 mod error;
+mod load_image;
 mod network;
 mod node;
 mod node_file;
 mod node_image;
 mod node_tracing;
-mod pod_image;
 mod pod_network;
 mod pod_patches;
 mod privilege;
@@ -32,21 +31,16 @@ mod start;
 pub use self::{
     cluster::KindCluster,
     config::{ETCD_AUTHORITY, KindConfig, KindConfigError, KindEtcdProxy, SINGLE_NODE, TRACING_FILE},
-    docker::{Docker, DockerError},
     error::KindError,
     network::KindNetwork,
     node::KindNode,
     node_file::{NodeFile, node_files},
     node_image::{NodeImage, NodeImageError},
-    pod_image::PodImage,
     privilege::Privileges,
-    standing::{Owner, Standing},
+    standing::Standing,
     start::KindClusterConfig,
 };
 use crate::assets::hex;
-
-/// The label of all that is ours in Docker.
-pub const LABEL: &str = "dev.spangate";
 
 /// Whether this machine has cgroup v1, as nodes on it then have.
 pub fn cgroup_v1() -> bool {

@@ -8,10 +8,12 @@
 //! 4. [`LocalApiServer`] starts the API server against the etcd URL that it is given, and waits until it is
 //!    ready.
 //!
-//! A [`LocalCollector`] may stand between the API server and whoever takes its spans.
+//! A [`LocalCollector`] may stand between the API server and whoever takes its spans, and a [`Jaeger`] and a [`Prometheus`]
+//! behind them.
 //!
 //! [`ControlPlane`] takes steps 3 and 4 at once, and [`Play`] keeps named control planes that outlive the
-//! command that started them. [`kind`] has clusters of the real kind in their place.
+//! command that started them. [`kind`] has clusters of the real kind in their place, and [`docker`] containers of parts that
+//! may run in one.
 //!
 //! What flags and configuration files a version understands is pure code ([`apiserver_flags`],
 //! [`etcd_flags`], [`tracing_config`]). This crate knows neither load nor faults, and prints nothing: it
@@ -38,6 +40,7 @@ compile_error!("local control planes need Linux: children are tied to their pare
 
 pub mod apiserver_flags;
 pub mod assets;
+pub mod docker;
 pub mod etcd_flags;
 pub mod kind;
 pub mod kubeconfig;
@@ -53,11 +56,12 @@ pub mod tracing_config;
 pub mod version;
 
 pub use assets::{Asset, AssetError, Assets, AssetsEnv, Component, Found, Source, Wanted};
-pub use kind::{Docker, DockerError, KindCluster, KindError, KindNetwork, NodeImage, NodeImageError};
+pub use docker::{Docker, DockerError};
+pub use kind::{KindCluster, KindError, KindNetwork, NodeImage, NodeImageError};
 pub use kubeconfig::Access;
 pub use local::{
-    ApiServerConfig, CollectorConfig, ControlPlane, ControlPlaneConfig, EtcdConfig, LocalApiServer,
-    LocalCollector, LocalEtcd, StartError, TracingTo,
+    ApiServerConfig, BackendConfig, CollectorConfig, CollectorProgram, ControlPlane, ControlPlaneConfig,
+    EtcdConfig, Jaeger, LocalApiServer, LocalCollector, LocalEtcd, Prometheus, StartError, TracingTo,
 };
 pub use pki::{EtcdPki, Identity, Pki, PkiError, PkiFiles};
 pub use play::{Play, PlayCluster, PlayError, PlayProcess};

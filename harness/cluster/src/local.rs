@@ -5,6 +5,7 @@
 //! until it answers; when it does not, the error shows why.
 
 mod apiserver;
+mod backend;
 mod collector;
 mod etcd;
 mod ready;
@@ -20,12 +21,14 @@ use spangate_scenario::model;
 pub(crate) use self::ready::reason;
 pub use self::{
     apiserver::{ApiServerConfig, LocalApiServer, TracingTo},
-    collector::{CollectorConfig, LocalCollector, gates, scrape},
+    backend::{BackendConfig, Jaeger, Prometheus},
+    collector::{CollectorConfig, CollectorEnd, CollectorProgram, LocalCollector, gates, get, scrape},
     etcd::{EtcdConfig, LocalEtcd},
     ready::NotReady,
 };
 use crate::{
     assets::Found,
+    docker::ContainerError,
     etcd_flags::EtcdFlagError,
     pki::{Pki, PkiError},
     process::{Lifetime, ProcessError},
@@ -60,6 +63,9 @@ pub enum StartError {
     /// The process could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// There is no container.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// The process was started, and never became ready.
     #[error(transparent)]
     NotReady(#[from] Box<NotReady>),

@@ -182,13 +182,14 @@ impl Child {
         *self.exit.borrow()
     }
 
+    /// How it ended, once it has.
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<ExitStatus>> {
+        self.exit.clone()
+    }
+
     /// Waits until it ends. The future does not borrow the child.
     pub fn exited(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
-        let mut exit = self.exit.clone();
-        async move {
-            // The reaper sends a status before it ends, so there is always one.
-            exit.wait_for(Option::is_some).await.ok().and_then(|status| *status).unwrap_or_default()
-        }
+        exited(self.exit())
     }
 
     /// The error that says that the process ended with `status` though nobody asked it to.
@@ -247,6 +248,11 @@ impl fmt::Debug for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Child").field("name", &self.name).field("pid", &self.pid).finish_non_exhaustive()
     }
+}
+
+/// Waits for the end of a process. Who watches it sends a status before it ends itself, so there is always one.
+pub(crate) async fn exited(mut exit: watch::Receiver<Option<ExitStatus>>) -> ExitStatus {
+    exit.wait_for(Option::is_some).await.ok().and_then(|status| *status).unwrap_or_default()
 }
 
 /// Starts `command`, also when its program was written a moment ago by this process: a thread that forks just

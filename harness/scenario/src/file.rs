@@ -152,6 +152,7 @@ fn validate_remains(reader: &Reader, root: &crate::node::Node) -> Vec<validate::
     let metadata = reader.read(root, &at("metadata"));
     let cluster = reader.read(root, &at("spec.cluster"));
     let collector = reader.read(root, &at("spec.collector"));
+    let backends = reader.read(root, &at("spec.backends"));
     let faults: Option<Vec<_>> = reader.read(root, &at("spec.faults"));
     let load = reader.read(root, &at("spec.load"));
     let expect: Option<Vec<_>> = reader.read(root, &at("spec.expect"));
@@ -160,6 +161,7 @@ fn validate_remains(reader: &Reader, root: &crate::node::Node) -> Vec<validate::
         cluster: cluster.as_ref(),
         // One that is not there cannot be told from one that cannot be read.
         collector: collector.as_ref().map_or(Optional::Unknown, Optional::There),
+        backends: backends.as_ref(),
         faults: faults.as_deref(),
         load: load.as_ref(),
         expect: expect.as_deref(),

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod backends;
 pub mod cluster;
 pub mod collector;
 pub mod expect;
@@ -15,16 +16,17 @@ pub mod load;
 pub mod matches;
 pub mod traffic;
 
+pub use backends::Backends;
 pub use cluster::{
     ApiServer, BatchProcessor, Binaries, Cluster, Etcd, EtcdTracing, Kind, Kubelet, KubeletTracing, Provider,
     Tracing,
 };
-pub use collector::{Collector, ResourceList, Resources, Workload};
+pub use collector::{Collector, ContainerOf, ResourceList, Resources, Workload};
 pub use expect::{
     ApiServerOverhead, Blame, CollectorOverhead, Complete, Conserved, EventMatch, Expectation, Injected,
     Kept, Latency, LinkMatch, LoadExpectation, Overhead, Percentiles, Phases, Recovery, RequestFilter,
-    Requests, Restarts, Roots, Sampling, SpanKind, SpanMetrics, SpanSelector, SpanStatus, Spans, Until,
-    WatchersExpectation,
+    Requests, Restarts, Roots, Sampling, SpanKind, SpanMetrics, SpanMetricsFrom, SpanSelector, SpanStatus,
+    Spans, Stored, Until, WatchersExpectation,
 };
 pub use fault::{
     AdmissionOperation, CollectorFault, CollectorOutage, Delay, Deny, EtcdFault, FailurePolicy, Fault,
@@ -94,6 +96,9 @@ pub struct Spec {
     /// The Collector between whoever sends spans and the sink; none unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collector: Option<Collector>,
+    /// What stores traces and metrics beside the sink; nothing unless given.
+    #[serde(default, skip_serializing_if = "Backends::is_empty")]
+    pub backends: Backends,
     /// What to break.
     #[serde(default)]
     pub faults: Vec<Fault>,

@@ -6,10 +6,11 @@
 
 use crate::{
     Scenario,
-    model::{Cluster, Collector, Expectation, Fault, Load, Metadata, Window},
+    model::{Backends, Cluster, Collector, Expectation, Fault, Load, Metadata, Window},
     path::Path,
 };
 
+mod backends;
 mod bounds;
 mod cluster;
 mod collector;
@@ -59,6 +60,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) metadata: Option<&'a Metadata>,
     pub(crate) cluster: Option<&'a Cluster>,
     pub(crate) collector: Optional<'a, Collector>,
+    pub(crate) backends: Option<&'a Backends>,
     pub(crate) faults: Option<&'a [Fault]>,
     pub(crate) load: Option<&'a Load>,
     pub(crate) expect: Option<&'a [Expectation]>,
@@ -114,6 +116,7 @@ pub(crate) fn validate_parts(parts: &Parts<'_>) -> Vec<Finding> {
     load::without_api_server(parts, &mut findings);
     kind::check(parts, &mut findings);
     existing::check(parts, &mut findings);
+    backends::check(parts, &mut findings);
     if let Some(expect) = parts.expect {
         expect::check(expect, parts, &root.key("spec.expect"), &mut findings);
     }
@@ -156,6 +159,7 @@ impl<'a> Parts<'a> {
             metadata: Some(&scenario.metadata),
             cluster: Some(&scenario.spec.cluster),
             collector: scenario.spec.collector.as_ref().map_or(Optional::Absent, Optional::There),
+            backends: Some(&scenario.spec.backends),
             faults: Some(&scenario.spec.faults),
             load: Some(&scenario.spec.load),
             expect: Some(&scenario.spec.expect),

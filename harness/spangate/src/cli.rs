@@ -192,6 +192,7 @@ pub fn main() -> Exit {
 
 async fn dispatch(command: Command, session: &Session) -> Result<Exit, CommandError> {
     match command {
+        // Boxed, since it holds a whole plan.
         Command::Run(args) => Box::pin(run::run(args, session)).await,
         Command::Bench(command) => bench::run(command, session).await,
         Command::Validate(args) => validate::run(&args, session),

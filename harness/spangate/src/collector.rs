@@ -160,6 +160,11 @@ impl Configuration {
                     .push("`spanMetrics` is expected of a configuration without the exporter `prometheus`");
             }
         }
+        let reads = scenario.spec.backends.prometheus.is_some();
+        if reads && self.config.of_type(Section::Exporters, "prometheus").next().is_none() {
+            missing
+                .push("Prometheus has nothing to read of a configuration without the exporter `prometheus`");
+        }
         if missing.is_empty() {
             return Ok(());
         }

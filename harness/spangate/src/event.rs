@@ -63,6 +63,7 @@ pub enum Event {
 pub enum Step {
     Binaries,
     Collector,
+    Backends,
     ControlPlane,
     KindCluster,
     Tracing,
@@ -72,6 +73,7 @@ pub enum Step {
     Spans,
     Traces,
     Drain,
+    Ask,
     Judge,
     Clean,
 }
@@ -94,6 +96,7 @@ impl Step {
         match self {
             Self::Binaries => "looking up binaries",
             Self::Collector => "starting the Collector",
+            Self::Backends => "starting backends",
             Self::ControlPlane => "starting etcd and kube-apiserver",
             Self::KindCluster => "starting a kind cluster",
             Self::Tracing => "waiting for the first span",
@@ -103,6 +106,7 @@ impl Step {
             Self::Spans => "waiting for spans",
             Self::Traces => "sending traces",
             Self::Drain => "waiting for the Collector",
+            Self::Ask => "asking Jaeger",
             Self::Judge => "judging",
             Self::Clean => "cleaning up",
         }

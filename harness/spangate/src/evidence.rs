@@ -19,6 +19,7 @@ use spangate_trace::{
 
 use self::stalls::Stalls;
 use crate::{
+    backends::jaeger::StoredTrace,
     collector::{Configuration, facts::CollectorFacts},
     measure::Measurements,
 };
@@ -45,6 +46,8 @@ pub struct Evidence {
     pub traces: Vec<SentTrace>,
     /// What the processes used of the machine, if it was recorded.
     pub usage: Measurements,
+    /// The traces that Jaeger had in the end, if it was asked.
+    pub stored: Option<Vec<StoredTrace>>,
     /// The names of the load's stages.
     stages: Vec<String>,
 }
@@ -242,8 +245,20 @@ impl Evidence {
         scenario.spec.cluster.admin_group =
             facts.admin_group.clone().or(scenario.spec.cluster.admin_group.take());
         let (watched, passed, traces) = (Vec::new(), None, Vec::new());
-        let usage = Measurements::default();
-        Self { scenario, requests, injections, watched, capture, facts, passed, traces, usage, stages }
+        let (usage, stored) = (Measurements::default(), None);
+        Self {
+            scenario,
+            requests,
+            injections,
+            watched,
+            capture,
+            facts,
+            passed,
+            traces,
+            usage,
+            stored,
+            stages,
+        }
     }
 
     /// With what the Collector made of the spans.
@@ -256,6 +271,12 @@ impl Evidence {
     #[must_use]
     pub fn with_usage(self, usage: Measurements) -> Self {
         Self { usage, ..self }
+    }
+
+    /// With the traces that Jaeger had.
+    #[must_use]
+    pub fn with_stored(self, stored: Option<Vec<StoredTrace>>) -> Self {
+        Self { stored, ..self }
     }
 
     /// With the ledger of synthetic traces.

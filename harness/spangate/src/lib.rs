@@ -4,6 +4,7 @@
 //! [events](event), two ledgers and a capture; together they are the [evidence] that [verdicts](verdict) are a
 //! pure function of, and the [report] says it in every form. `docs/architecture.md` has the picture.
 
+pub mod backends;
 pub mod bench;
 pub mod cli;
 pub mod collector;

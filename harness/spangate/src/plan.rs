@@ -13,7 +13,7 @@ use spangate_scenario::{
     Loaded, Scenario,
     collector::{CheckOptions, Severity},
     experiment::Quiet,
-    model::{Expectation, Provider, Spans, Traffic},
+    model::{self, Expectation, Provider, Spans, Traffic},
 };
 
 use crate::{
@@ -231,7 +231,11 @@ impl Plan {
         let cluster = &self.scenario.spec.cluster;
         let wrong =
             |error| CommandError::usage("a version of the scenario cannot be understood").because(error);
-        let collector = self.scenario.spec.collector.as_ref().map(|collector| {
+        // A named image has its own.
+        let has_image = |collector: &&model::Collector| {
+            collector.container.as_ref().is_some_and(|container| container.image.is_some())
+        };
+        let collector = self.scenario.spec.collector.as_ref().filter(|it| !has_image(it)).map(|collector| {
             Ok(Wanted {
                 component: Component::Otelcol,
                 spec: collector.version.parse().map_err(wrong)?,
@@ -254,7 +258,12 @@ impl Plan {
             .map_err(wrong)?;
         let etcd = assets.wanted_etcd(cluster, kubernetes).map_err(wrong)?;
         let cluster = if self.synthetic.is_some() { Vec::new() } else { vec![etcd, api_server] };
-        Ok(cluster.into_iter().chain(collector).collect())
+        let backends = self.scenario.spec.backends.each().filter(|(_, backend)| backend.image.is_none());
+        let backends = backends.map(|(name, _)| {
+            let component = if name == "jaeger" { Component::Jaeger } else { Component::Prometheus };
+            assets.wanted_default(component)
+        });
+        Ok(cluster.into_iter().chain(collector).chain(backends).collect())
     }
 
     /// How long the load is sent.

@@ -125,7 +125,7 @@ async fn run_in(
     // Also what a broken run has recorded is kept.
     let written = saving.write(directory);
     let ledgers = ledgers.close().await?;
-    let Carried { summary, traces, usage, facts } =
+    let Carried { summary, traces, usage, stored, facts } =
         outcome.map_err(|error| error.help_else(|| logs_are_in(directory)))?;
     written?;
     if let Some(summary) = &summary {
@@ -135,6 +135,9 @@ async fn run_in(
         directory.write_lines(RunDirectory::TRACES, &traces).map_err(unusable_directory)?;
     }
     directory.write_lines(RunDirectory::USAGE, &usage.0).map_err(unusable_directory)?;
+    if let Some(stored) = &stored {
+        directory.write_lines(RunDirectory::STORED, stored).map_err(unusable_directory)?;
+    }
     directory.write_json(RunDirectory::FACTS, &facts).map_err(unusable_directory)?;
 
     events.step(Step::Judge);
@@ -149,6 +152,7 @@ async fn run_in(
         configuration,
     });
     let evidence = evidence.with_watched(watched).with_passed(passed).with_traces(traces).with_usage(usage);
+    let evidence = evidence.with_stored(stored);
     let verdicts = verdict::judge(&evidence);
     warnings.extend(report::warnings(&evidence.facts.generator, &totals));
     let report = Report {

@@ -70,8 +70,13 @@ pub fn read(directory: &RunDirectory, scenario: Option<Scenario>) -> Result<Evid
     } else {
         Vec::new()
     };
+    // Of a Jaeger that there was, and that answered.
+    let stored = directory.file(RunDirectory::STORED).exists();
+    let stored =
+        stored.then(|| directory.read_lines(RunDirectory::STORED)).transpose().map_err(unreadable)?;
     let evidence = Evidence::new(scenario, requests, injections, store.snapshot(), facts);
-    Ok(evidence.with_watched(watched).with_passed(passed).with_traces(traces).with_usage(Measurements(usage)))
+    let evidence = evidence.with_watched(watched).with_passed(passed).with_traces(traces).with_stored(stored);
+    Ok(evidence.with_usage(Measurements(usage)))
 }
 
 /// What the Collector of a run made of the spans, if it had one.

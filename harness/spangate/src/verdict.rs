@@ -30,6 +30,7 @@ mod restarts;
 mod sampling;
 mod span_metrics;
 mod spans;
+mod stored;
 mod watchers;
 
 pub(crate) use expected::{Expected, expected};
@@ -113,6 +114,7 @@ fn judge_one(expectation: &Expectation, case: &Case<'_>) -> Verdict {
         Expectation::Conserved(it) => conserved::judge(it, case),
         Expectation::Kept(it) => kept::judge(it, case),
         Expectation::SpanMetrics(it) => span_metrics::judge(it, case),
+        Expectation::Stored(it) => stored::judge(it, case),
         Expectation::Restarts(it) => restarts::judge(it, case),
         Expectation::Fails(it) => fails(judge_one(it, case)),
         Expectation::Latency(it) => latency::judge(it, case),

@@ -135,6 +135,7 @@ impl Build<'_> {
             // `-v` names each package as it is compiled, which is what progress shows.
             .args(["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false"])
             .arg(format!("-ldflags={}", self.recipe.ldflags.join(" ")))
+            .arg(format!("-tags={}", self.recipe.tags.join(",")))
             .arg("-o")
             .arg(output)
             .arg(&self.recipe.package)

@@ -87,6 +87,9 @@ pub struct Recipe {
     pub module: String,
     /// The package to build.
     pub package: String,
+    /// Build tags, such as those that leave out what is not needed.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Linker flags, such as those that write the version.
     #[serde(default)]
     pub ldflags: Vec<String>,
@@ -144,6 +147,8 @@ impl Catalogue {
             module!("etcd-3.7.3"),
             module!("otelcol-0.161.0", "manifest.yaml"),
             module!("kind-0.33.0"),
+            module!("jaeger-2.13.0"),
+            module!("prometheus-3.15.1"),
         ];
         Self::parse(include_str!("../../../../fixtures/assets.toml"), modules)
             .expect("a test reads the catalogue that is compiled in")
@@ -306,14 +311,23 @@ mod tests {
             let Some(recipe) = &release.build else { continue };
             let module = catalogue.module(recipe);
             let file = |name| &module.files.iter().find(|(file, _)| file == name).unwrap().1;
-            let package = match release.component {
-                Component::KubeApiserver => "k8s.io/kubernetes",
-                Component::Etcd | Component::Kind => &recipe.package,
+            let version = release.version;
+            let (package, version) = match release.component {
+                Component::KubeApiserver => ("k8s.io/kubernetes", version.to_string()),
+                Component::Etcd | Component::Kind => (recipe.package.as_str(), version.to_string()),
                 // The package is our own; this one gives the version.
-                Component::Otelcol => "go.opentelemetry.io/collector/otelcol",
+                Component::Otelcol => ("go.opentelemetry.io/collector/otelcol", version.to_string()),
+                // These two have modules with versions of their own.
+                Component::Jaeger => {
+                    ("github.com/jaegertracing/jaeger", format!("1.{}.{}", version.minor + 63, version.patch))
+                }
+                Component::Prometheus => {
+                    let minor = 100 * version.major + version.minor;
+                    ("github.com/prometheus/prometheus", format!("0.{minor}.{}", version.patch))
+                }
             };
-            assert!(file("go.mod").contains(&format!("{package} v{}", release.version)), "{package}");
-            assert!(file("go.sum").contains(&format!("{package} v{} h1:", release.version)), "{package}");
+            assert!(file("go.mod").contains(&format!("{package} v{version}")), "{package}");
+            assert!(file("go.sum").contains(&format!("{package} v{version} h1:")), "{package}");
             assert!(module.go_version().is_some());
         }
     }

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::docker::DockerError;
 use crate::{
+    docker::DockerError,
     process::ProcessError,
     version::{Version, VersionSpec},
 };

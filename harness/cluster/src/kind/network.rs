@@ -6,11 +6,13 @@ use std::{
 };
 
 use super::{
-    docker::Docker,
     error::KindError,
-    standing::{self, Owner, PREFIX},
+    standing::{self, PREFIX},
 };
-use crate::private;
+use crate::{
+    docker::{Docker, Owner},
+    private,
+};
 
 /// The network of a cluster, and the right to have nodes on it. Dropping it removes the network and all nodes.
 #[derive(Debug)]
@@ -33,7 +35,8 @@ impl KindNetwork {
     pub fn create(docker: &Docker, name: &str, owner: &Owner) -> Result<Self, KindError> {
         let name = format!("{PREFIX}{name}");
         let mut args = vec!["network".to_owned(), "create".to_owned(), "--driver=bridge".to_owned()];
-        args.extend(owner.labels().into_iter().map(|label| format!("--label={label}")));
+        let labels = owner.labels("cluster");
+        args.extend(labels.iter().map(|(name, value)| format!("--label={name}={value}")));
         args.push(name.clone());
         docker.run(&args)?;
         // From here on it is removed, whatever happens.

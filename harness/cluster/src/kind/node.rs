@@ -1,6 +1,7 @@
 //! The node with the API server, as Docker sees it.
 
-use super::{docker::Docker, error::KindError, standing};
+use super::{error::KindError, standing};
+use crate::docker::Docker;
 
 /// A node. It does not keep its cluster alive.
 #[derive(Debug, Clone)]

@@ -18,13 +18,15 @@ use std::{
 };
 
 use super::{
-    archive::{self, ImageConfig, Layer, LayerWriter},
-    docker::{Docker, DockerError, NODE},
     recipe::{GoBuild, Image, Recipe},
     rootfs,
 };
 use crate::{
     assets::{Assets, catalogue::Platform, lock::Lock, path_directories},
+    docker::{
+        Docker, DockerError, LABEL, NODE,
+        archive::{self, ImageConfig, Layer, LayerWriter},
+    },
     process::{self, log_tail, told},
     progress::{Event, Progress},
     version::{Version, VersionSpec},
@@ -175,7 +177,7 @@ impl NodeImage {
                 .to_vec(),
             // What makes systemd shut down in order.
             stop_signal: Some("SIGRTMIN+3"),
-            labels: [(super::LABEL.to_owned(), NODE.to_owned())].into(),
+            labels: [(LABEL.to_owned(), NODE.to_owned())].into(),
         };
         docker.run_with(&["load", "--quiet"], |out| archive::write(&config, &mut layers, out))?;
         let seconds = began.elapsed().as_secs();

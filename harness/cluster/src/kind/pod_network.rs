@@ -7,7 +7,7 @@ use std::{io::Write, net::IpAddr};
 
 use serde_json::json;
 
-use super::docker::{Docker, DockerError};
+use crate::docker::{Docker, DockerError};
 
 /// What of the network is on one node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use super::docker::{Docker, DockerError};
+use crate::docker::{Docker, DockerError};
 
 /// What containers may be given here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

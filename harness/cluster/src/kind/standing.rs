@@ -5,29 +5,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
-    thread,
+    fs, thread,
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    LABEL,
-    docker::{Docker, DockerError},
-};
-use crate::play::PlayProcess;
-
-/// What is written on the network of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Owner {
-    /// The process that made it; it is to go with that process. `None` is one that stays until it is taken down.
-    pub process: Option<PlayProcess>,
-    /// The directory with its files.
-    pub directory: PathBuf,
-}
+use crate::docker::{Docker, DockerError, LABEL, Owner};
 
 /// A cluster of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,22 +28,10 @@ pub struct Standing {
 pub(super) const PREFIX: &str = "spangate-";
 /// The label that kind gives its nodes (kind, `pkg/cluster/internal/providers/docker/constants.go`).
 const CLUSTER: &str = "io.x-k8s.kind.cluster";
-/// The label with the owner.
-const OWNER: &str = "dev.spangate.owner";
 /// How often removing a cluster is tried: what a killed kind had asked for may come into being meanwhile.
 const ATTEMPTS: u32 = 5;
 /// Time between two tries.
 const AGAIN: Duration = Duration::from_millis(300);
-
-// === impl Owner ===
-
-impl Owner {
-    /// The labels that say so.
-    pub(super) fn labels(&self) -> Vec<String> {
-        let owner = serde_json::to_string(self).expect("an owner has a JSON form");
-        vec![format!("{LABEL}=cluster"), format!("{OWNER}={owner}")]
-    }
-}
 
 // === impl Standing ===
 
@@ -78,11 +48,11 @@ impl Standing {
         let filter = format!("label={LABEL}=cluster");
         let networks = docker.run(["network", "ls", "--filter", &filter, "--format", "{{.Name}}"])?;
         for name in networks.lines() {
-            let format = format!("{{{{index .Labels {OWNER:?}}}}}");
+            let format = Owner::format(".Labels");
             // Removed meanwhile, by the run that made it.
             let Ok(owner) = docker.run(["network", "inspect", "--format", &format, name]) else { continue };
             let name = name.to_owned();
-            let Ok(owner) = serde_json::from_str(&owner) else {
+            let Some(owner) = Owner::read(&owner) else {
                 tracing::warn!(name, owner, "another version made this cluster: it is left alone");
                 strange.insert(name);
                 continue;
@@ -114,7 +84,7 @@ impl Standing {
     pub fn is_abandoned(&self) -> bool {
         match &self.owner {
             None => true,
-            Some(owner) => owner.process.as_ref().is_some_and(|process| !process.is_running()),
+            Some(owner) => owner.is_gone(),
         }
     }
 
@@ -193,6 +163,7 @@ fn remove_once(docker: &Docker, cluster: &str) -> Result<bool, DockerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::play::PlayProcess;
 
     #[test]
     fn a_cluster_of_plain_kind_is_not_ours() {
@@ -217,13 +188,5 @@ mod tests {
         let kept = standing(None);
         assert!(kept.is_kept() && !kept.is_abandoned());
         assert!(Standing { owner: None, ..kept }.is_abandoned());
-    }
-
-    #[test]
-    fn an_owner_survives_its_label() {
-        let owner = Owner { process: Some(PlayProcess::this().unwrap()), directory: "/a b".into() };
-        let labels = owner.labels();
-        let text = labels[1].strip_prefix("dev.spangate.owner=").unwrap();
-        assert_eq!(serde_json::from_str::<Owner>(text).unwrap(), owner);
     }
 }

@@ -11,12 +11,14 @@ use std::{
 use http::StatusCode;
 use tokio::{
     net::TcpStream,
+    sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
+    docker::Container,
     probe::Probe,
-    process::{Child, TAIL, end_of, log_tail},
+    process::{Child, TAIL, end_of, exited, log_tail},
 };
 
 /// A server that was started and never became ready.
@@ -67,7 +69,9 @@ pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
 /// A server that was just started.
 pub(super) struct Starting<'a> {
-    child: &'a Child,
+    name: &'static str,
+    exit: watch::Receiver<Option<ExitStatus>>,
+    log: &'a Path,
     /// How long its log was before: what stands there is not about this start.
     log_from: u64,
 }
@@ -77,7 +81,12 @@ pub(super) struct Starting<'a> {
 impl<'a> Starting<'a> {
     /// Watches `child`, whose log had `log_from` bytes before it was started.
     pub(super) fn new(child: &'a Child, log_from: u64) -> Self {
-        Self { child, log_from }
+        Self { name: child.name(), exit: child.exit(), log: child.log(), log_from }
+    }
+
+    /// Watches a container in the same way.
+    pub(super) fn in_container(container: &'a Container, log_from: u64) -> Self {
+        Self { name: container.name(), exit: container.exit(), log: container.log(), log_from }
     }
 
     /// Asks for `path` until the answer is 200.
@@ -103,7 +112,7 @@ impl<'a> Starting<'a> {
         };
         let deadline = Instant::now() + limit;
         tokio::select! {
-            status = self.child.exited() => return Err(Box::new(self.exited(status))),
+            status = exited(self.exit.clone()) => return Err(Box::new(self.exited(status))),
             () = tokio::time::sleep_until(deadline) => {}
             () = asking => return Ok(()),
         }
@@ -125,7 +134,7 @@ impl<'a> Starting<'a> {
             }
         };
         tokio::select! {
-            status = self.child.exited() => return Err(Box::new(self.exited(status))),
+            status = exited(self.exit.clone()) => return Err(Box::new(self.exited(status))),
             () = tokio::time::sleep(limit) => {}
             () = knocking => return Ok(()),
         }
@@ -134,27 +143,27 @@ impl<'a> Starting<'a> {
 
     fn exited(&self, status: ExitStatus) -> NotReady {
         NotReady::Exited {
-            name: self.child.name(),
+            name: self.name,
             status,
             reason: self.reason(),
-            log: self.child.log().to_owned(),
-            tail: log_tail(self.child.log(), TAIL),
+            log: self.log.to_owned(),
+            tail: log_tail(self.log, TAIL),
         }
     }
 
     fn late(&self, limit: Duration, answer: String) -> NotReady {
         NotReady::Late {
-            name: self.child.name(),
+            name: self.name,
             limit,
             answer,
             reason: self.reason(),
-            log: self.child.log().to_owned(),
-            tail: log_tail(self.child.log(), TAIL),
+            log: self.log.to_owned(),
+            tail: log_tail(self.log, TAIL),
         }
     }
 
     fn reason(&self) -> Option<String> {
-        reason(&end_of(self.child.log(), self.log_from).ok()?).map(str::to_owned)
+        reason(&end_of(self.log, self.log_from).ok()?).map(str::to_owned)
     }
 }
 

@@ -35,9 +35,23 @@ pub struct Collector {
     /// How it runs on kind; `DaemonSet` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Workload>,
-    /// What its container asks for and may use; only on kind.
+    /// Runs it in a container in place of a child process; only on local processes, for on kind it is in a pod anyway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerOf>,
+    /// What its container asks for and may use; only on kind, or its limits with `container`.
     #[serde(skip_serializing_if = "Resources::is_empty")]
     pub resources: Resources,
+}
+
+/// A container in place of a child process, on the network of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ContainerOf {
+    /// Its image with its tag, which is pulled where it is not on this machine. Unless given, one is made of the binary that
+    /// would be a child process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["otel/opentelemetry-collector-contrib:0.161.0"]))]
+    pub image: Option<String>,
 }
 
 /// What keeps the Collector's pod running.
@@ -100,6 +114,7 @@ impl Default for Collector {
             feature_gates: BTreeMap::new(),
             env: BTreeMap::new(),
             kind: None,
+            container: None,
             resources: Resources::default(),
         }
     }

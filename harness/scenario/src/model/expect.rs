@@ -12,7 +12,7 @@ mod collector;
 mod overhead;
 mod sampling;
 
-pub use collector::{Conserved, Kept, Restarts, SpanMetrics};
+pub use collector::{Conserved, Kept, Restarts, SpanMetrics, SpanMetricsFrom, Stored};
 pub use overhead::{ApiServerOverhead, CollectorOverhead, Overhead};
 pub use sampling::{Roots, Sampling, Until};
 
@@ -36,6 +36,8 @@ pub enum Expectation {
     Kept(Kept),
     /// The metrics that the Collector makes of spans say what the spans say.
     SpanMetrics(SpanMetrics),
+    /// Jaeger has every trace that reached the sink.
+    Stored(Stored),
     /// The Collector's container ended by itself, and was started again.
     Restarts(Restarts),
     /// An expectation that must not be met: its verdict must be a failure.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiServer, ApiVersion, Cluster, Collector, Fault, Load, Metadata, Scenario, ScenarioKind, SinkFault,
-    SinkMisbehaviour, Spec, Tracing,
+    ApiServer, ApiVersion, Backends, Cluster, Collector, Fault, Load, Metadata, Scenario, ScenarioKind,
+    SinkFault, SinkMisbehaviour, Spec, Tracing,
 };
 use crate::units::{Duration, Rate, Ratio};
 
@@ -203,6 +203,7 @@ impl Experiment {
                 seed: spec.seed.wrapping_add(u64::from(round)),
                 cluster,
                 collector: arm.collector.clone().or_else(|| spec.collector.clone()),
+                backends: Backends::default(),
                 faults: sink.into_iter().collect(),
                 load,
                 expect: Vec::new(),

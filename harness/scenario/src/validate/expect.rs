@@ -68,7 +68,10 @@ fn one(expectation: &Expectation, parts: &Parts<'_>, at: &Path, findings: &mut F
             collector::conserved(expected, parts, &at.key("conserved"), findings);
         }
         Expectation::Kept(expected) => collector::kept(expected, parts, &at.key("kept"), findings),
-        Expectation::SpanMetrics(_) => needs_collector(parts, &at.key("spanMetrics"), findings),
+        Expectation::SpanMetrics(expected) => {
+            collector::span_metrics(expected, parts, &at.key("spanMetrics"), findings);
+        }
+        Expectation::Stored(expected) => collector::stored(expected, parts, &at.key("stored"), findings),
         Expectation::Restarts(expected) => {
             collector::restarts(expected, parts, &at.key("restarts"), findings);
         }

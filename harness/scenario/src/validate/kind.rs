@@ -72,13 +72,18 @@ fn only_on_kind(parts: &Parts<'_>, findings: &mut Findings) {
         }
     }
     let Optional::There(collector) = parts.collector else { return };
+    let contained = collector.container.is_some();
     for (key, is_given) in
-        [("kind", collector.kind.is_some()), ("resources", !collector.resources.is_empty())]
+        [("kind", collector.kind.is_some()), ("resources", !contained && !collector.resources.is_empty())]
     {
         if is_given {
             findings
                 .add(&collector_at().key(key), "a Collector is in a pod on kind only")
-                .help("take the provider `kind`, or leave it out")
+                .help(if key == "kind" {
+                    "take the provider `kind`, or leave it out"
+                } else {
+                    "take the provider `kind`, or run it in a container: `container: {}`"
+                })
                 .rests_on(root.key("spec.cluster.provider"));
         }
     }

@@ -109,6 +109,43 @@ fn only_a_counted_rate_is_decided_early() {
     );
 }
 
+/// Scenario: parts of a scenario in containers, on local processes and on kind, with mistakes.
+/// Guarantees: they are of local processes only, and what is asked of a backend needs that backend.
+#[test]
+fn containers_are_beside_local_processes() {
+    let scenario = |provider: &str, collector: &str, backends: &str, expect: &str| {
+        let spec = format!(
+            "spec:\n  cluster: {{provider: {provider}}}\n  collector: {{config: \"a: b\"{collector}}}\n  \
+             backends: {backends}"
+        );
+        format!("{SHORT}  expect:\n    - {expect}\n").replace("spec:", &spec)
+    };
+    let both = "{jaeger: {}, prometheus: {image: a}}";
+    let limits = ", container: {image: \"a:1\"}, resources: {limits: {memory: 64Mi}}";
+    fine(&scenario("local", limits, both, "stored: {}"));
+    fine(&scenario("local", ", container: {}", both, "spanMetrics: {from: prometheus}"));
+    assert_problems(
+        &scenario("kind", ", container: <<{}>>", "{jaeger: <<{}>>}", "conserved: {}"),
+        &[
+            "a Collector in a container runs beside local processes: on kind it is in a pod",
+            "backends run beside local processes",
+        ],
+    );
+    let mistakes = ", binary: x, container: {image: <<a b>>}, resources: {requests: <<{memory: 1Mi}>>}";
+    let found = problems(&scenario("local", mistakes, "{}", "stored: <<{}>>"));
+    assert_eq!(found.problems().len(), 4, "{found:?}");
+    assert_problems(&scenario("local", "", "{}", "stored: <<{}>>"), &["the scenario has no Jaeger"]);
+    assert_problems(
+        &scenario("local", "", "{}", "spanMetrics: {from: <<prometheus>>}"),
+        &["the scenario has no Prometheus"],
+    );
+    let without = SHORT.replace("spec:", "spec:\n  backends: {prometheus: <<{}>>}");
+    assert_problems(&without, &["the scenario has no Collector"]);
+    let away = SHORT
+        .replace("spec:", "spec:\n  backends: {jaeger: <<{}>>}\n  faults: [{sink: {name: a, does: hang}}]");
+    assert_problems(&away, &["what a sink takes while it misbehaves is not sent on to Jaeger"]);
+}
+
 /// Scenario: the pod of a Collector, and its restarts, on local processes and on kind.
 /// Guarantees: both are of kind only; on kind mistakes in them are found at their places.
 #[test]

@@ -37,6 +37,7 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
                 seed,
                 cluster: cluster.clone(),
                 collector: collector.clone(),
+                backends: Backends::default(),
                 faults: faults.clone(),
                 load: load.clone(),
                 expect,

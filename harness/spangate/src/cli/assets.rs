@@ -41,6 +41,8 @@ enum Name {
     Etcd,
     Otelcol,
     Kind,
+    Jaeger,
+    Prometheus,
     /// The image of the nodes of kind clusters; its version is that of Kubernetes.
     NodeImage,
 }
@@ -138,6 +140,8 @@ async fn fetch_one(
         Name::Etcd => Component::Etcd,
         Name::Otelcol => Component::Otelcol,
         Name::Kind => Component::Kind,
+        Name::Jaeger => Component::Jaeger,
+        Name::Prometheus => Component::Prometheus,
         Name::NodeImage => return node_image(assets, version, events).await,
     };
     let wanted = wanted(assets, component, version)?;

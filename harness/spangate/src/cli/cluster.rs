@@ -32,7 +32,7 @@ pub(super) enum ClusterCommand {
     Down(NameArgs),
     /// Show the control planes that are up.
     List,
-    /// Remove what killed runs left in Docker: clusters and networks, of ours only.
+    /// Remove what killed runs left in Docker: clusters, networks and containers, of ours only.
     Prune(PruneArgs),
 }
 
@@ -141,7 +141,12 @@ fn down(play: &Play, name: &str) -> Result<(), CommandError> {
 async fn prune(args: PruneArgs, session: &Session) -> Result<Exit, CommandError> {
     let docker = kind::docker()?;
     let unwanted = move |standing: &Standing| standing.is_abandoned() || (args.all && standing.is_kept());
-    let removed = blocking(move || kind::prune(&docker, unwanted)).await??;
+    let removed = blocking(move || {
+        let mut removed = kind::prune(&docker, unwanted)?;
+        removed.extend(environment::prune(&docker)?);
+        Ok::<_, CommandError>(removed)
+    });
+    let removed = removed.await??;
     match session.global.output {
         Output::Json => print_json(&removed)?,
         Output::Text if removed.is_empty() => print("nothing to remove\n")?,

@@ -156,6 +156,12 @@ fn collecting(mut loaded: Loaded, args: &RunArgs) -> Result<Loaded, CommandError
         let message = format!("the scenario {} has no Collector", loaded.path.display());
         return Err(CommandError::usage(message).help("leave out --otelcol and --collector-config"));
     };
+    let image = collector.container.as_ref().and_then(|container| container.image.as_ref());
+    if let Some(image) = image.filter(|_| args.otelcol.is_some()) {
+        let message =
+            format!("the scenario {} runs the Collector of the image {image}", loaded.path.display());
+        return Err(CommandError::usage(message).help("leave out --otelcol"));
+    }
     collector.binary = args.otelcol.clone().or(collector.binary.take());
     if let Some(config) = &args.collector_config {
         // Here a relative path is one from where the user is.

@@ -26,6 +26,9 @@ pub struct CollectorFacts {
     /// What its `prometheus` exporter served in the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prometheus: Vec<Series>,
+    /// What Prometheus had stored of that, where the scenario has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<Series>,
     /// The most memory that was ever resident, in bytes.
     pub peak_rss: u64,
     /// When faults took it away.
@@ -78,7 +81,7 @@ pub struct Crash {
     pub at: Option<UnixNanos>,
     /// How it ended.
     pub status: String,
-    /// Why, in the kubelet's words, if it ended in a pod: `OOMKilled`, `Error`, `Completed`.
+    /// Why, in the kubelet's words, if it ended in a pod or a container: `OOMKilled`, `Error`, `Completed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it was seen to be ready again, if it was.

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use spangate_cluster::{CollectorConfig, Found, Lifetime, LocalCollector, StartError, local, process};
+use spangate_cluster::{
+    CollectorConfig, CollectorProgram, Found, Lifetime, LocalCollector, StartError, Version,
+    local::{self, CollectorEnd},
+    process,
+};
 use spangate_scenario::model::{self, CollectorOutage, GrpcStatus};
 use spangate_sink::{Misbehaviour, Passage, Sink, SinkConfig, SinkHandle, Store};
 use spangate_trace::{Clock, UnixNanos};
@@ -39,13 +43,13 @@ pub struct RunningCollector {
 
 /// Where a Collector runs.
 enum Host {
-    /// As a child process.
+    /// As a child process, or in a container.
     Process(Box<Process>),
     /// In a pod of a kind cluster.
     Pod(Box<PodCollector>),
 }
 
-/// A child process, and what another one like it is made from.
+/// A process on this machine, and what another one like it is made from.
 struct Process {
     config: CollectorConfig,
     running: tokio::sync::Mutex<Option<LocalCollector>>,
@@ -79,11 +83,17 @@ pub(super) struct State {
 // === impl RunningCollector ===
 
 impl RunningCollector {
+    /// A binary as the program of a Collector, which is then a child process.
+    pub fn child(binary: &Found) -> (CollectorProgram, Version) {
+        let (path, lifetime) = (binary.path.clone(), Lifetime::WithParent);
+        (CollectorProgram::Binary { path, lifetime }, binary.version)
+    }
+
     /// Starts a Collector that sends to `sink`, and a tap that sends to the Collector.
     pub async fn start(
         configuration: &Configuration,
         model: &model::Collector,
-        binary: &Found,
+        (mut program, version): (CollectorProgram, Version),
         places: Places<'_>,
         sink: &SinkHandle,
         clock: Clock,
@@ -93,12 +103,15 @@ impl RunningCollector {
         std::fs::create_dir_all(&files).map_err(|error| {
             CommandError::environment(format!("cannot make {}", files.display())).because(error)
         })?;
+        if let CollectorProgram::Container { directories, .. } = &mut program {
+            directories.push(files.clone());
+        }
         let mut attempt = 1;
         let (wired, process) = loop {
             let wired = configuration.wire(sink, &files)?;
             let config = CollectorConfig {
-                binary: binary.path.clone(),
-                version: binary.version,
+                program: program.clone(),
+                version,
                 dir: places.files.to_owned(),
                 log: places.logs.join(LocalCollector::LOG),
                 config: wired.yaml.clone(),
@@ -106,7 +119,6 @@ impl RunningCollector {
                 receivers: wired.receivers.clone(),
                 feature_gates: model.feature_gates.clone(),
                 env: model.env.clone(),
-                lifetime: Lifetime::WithParent,
             };
             match LocalCollector::start(config, progress).await {
                 Ok(process) => break (wired, process),
@@ -170,7 +182,7 @@ impl RunningCollector {
                 let mut process = process.running.lock().await;
                 let Some(running) = process.take() else { return Ok(()) };
                 // What it counts while it ends, nobody can read any more.
-                self.ending(Some(running.child().pid())).await;
+                self.ending(Some(running.pid())).await;
                 match how {
                     CollectorOutage::Stop => running.stop(GRACE).await,
                     CollectorOutage::Kill => running.stop(Duration::ZERO).await,
@@ -237,7 +249,7 @@ impl RunningCollector {
         match &self.host {
             Host::Process(process) => {
                 if let Some(running) = process.running.lock().await.take() {
-                    self.ending(Some(running.child().pid())).await;
+                    self.ending(Some(running.pid())).await;
                     running.stop(GRACE).await;
                 }
             }
@@ -262,6 +274,7 @@ impl RunningCollector {
                 .into_iter()
                 .map(|sample| Series { name: sample.name, labels: sample.labels, value: sample.value })
                 .collect(),
+            stored: Vec::new(),
             peak_rss: state.peak_rss,
             outages: state.outages.clone(),
             crashes: state.crashes.clone(),
@@ -280,9 +293,14 @@ impl RunningCollector {
     /// The process that runs now, if one does and can be seen from here.
     pub async fn pid(&self) -> Option<u32> {
         match &self.host {
-            Host::Process(process) => Some(process.running.lock().await.as_ref()?.child().pid()),
+            Host::Process(process) => Some(process.running.lock().await.as_ref()?.pid()),
             Host::Pod(pod) => pod.pid().await,
         }
+    }
+
+    /// Where its `prometheus` exporter serves, if it has one.
+    pub fn prometheus(&self) -> Option<SocketAddr> {
+        self.wired.prometheus
     }
 
     /// Where the log of all its processes is.
@@ -331,13 +349,21 @@ fn no_tap(error: spangate_sink::SinkError) -> CommandError {
 /// Notes when a process ends though nobody asked it to.
 fn watch(state: &Arc<Mutex<State>>, clock: Clock, process: &LocalCollector) {
     let state = Arc::clone(state);
-    let (exited, log) = (process.exited(), process.child().log().to_owned());
+    let (ended, log) = (process.ended(), process.log().to_owned());
     tokio::spawn(async move {
-        let status = exited.await.to_string();
+        let CollectorEnd { status, reason, at } = ended.await;
+        let at = clock.at(at);
+        // Nobody asks for it, though it may come when the process was to end anyway.
+        let no_memory = reason == Some(CollectorEnd::OOM_KILLED);
+        let status = match reason {
+            Some(reason) => format!("{reason} ({status})"),
+            None => status.to_string(),
+        };
+        let reason = reason.map(str::to_owned);
         let mut state = lock(&state);
-        if state.ending.is_none() {
+        if no_memory || state.ending.is_none_or(|since| at < since) {
             let log = process::log_tail(&log, TAIL);
-            state.crashes.push(Crash { at: Some(clock.now()), status, reason: None, back: None, log });
+            state.crashes.push(Crash { at: Some(at), status, reason, back: None, log });
         }
     });
 }

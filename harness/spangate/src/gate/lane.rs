@@ -73,8 +73,16 @@ impl Lane {
             .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
         let tell = forward(events);
         let places = Places { files: directory, logs: directory };
-        let collector =
-            RunningCollector::start(configuration, model, binary, places, &sink, clock, &tell).await?;
+        let collector = RunningCollector::start(
+            configuration,
+            model,
+            RunningCollector::child(binary),
+            places,
+            &sink,
+            clock,
+            &tell,
+        )
+        .await?;
         let address = collector.tap().grpc_addr();
         let target = Target { host: address.ip().to_string(), port: address.port() };
         let mut config = SenderConfig::new(target);

@@ -10,7 +10,10 @@ use spangate_load::{
     Engine, EngineConfig, Summary,
     synthetic::{Pace, Sender, SenderConfig, SentTrace, Synthetic, Target},
 };
-use spangate_scenario::{delay::DelaySampler, model::Fault};
+use spangate_scenario::{
+    delay::DelaySampler,
+    model::{Fault, GrpcStatus},
+};
 use spangate_sink::{DelayFn, Misbehaviour};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{sync::Barrier, time::timeout};
@@ -26,6 +29,10 @@ use super::{
     telling::Telling,
 };
 use crate::{
+    backends::{
+        jaeger::{self, StoredTrace},
+        prometheus,
+    },
     collector::facts::CollectorFacts,
     error::CommandError,
     event::{Event, Events, Step},
@@ -48,6 +55,8 @@ pub(super) struct Carried {
     pub(super) traces: Vec<SentTrace>,
     /// What the processes used of the machine.
     pub(super) usage: Measurements,
+    /// What Jaeger had in the end, if there was one that answered.
+    pub(super) stored: Option<Vec<StoredTrace>>,
     pub(super) facts: Facts,
 }
 
@@ -185,7 +194,8 @@ impl Run<'_> {
             stalls,
             admin_group: environment.admin_group().map(str::to_owned),
         };
-        Ok(Carried { summary: Some(summary), traces: Vec::new(), usage, facts })
+        let stored = self.stored().await;
+        Ok(Carried { summary: Some(summary), traces: Vec::new(), usage, stored, facts })
     }
 
     /// Sends synthetic traces, and waits until the Collector has decided on them.
@@ -227,7 +237,24 @@ impl Run<'_> {
             outages,
             ..Facts::default()
         };
-        Ok(Carried { summary: None, traces: delivery.traces, usage, facts })
+        let stored = self.stored().await;
+        Ok(Carried { summary: None, traces: delivery.traces, usage, stored, facts })
+    }
+
+    /// Asks Jaeger, if there is one, for the traces that it was given.
+    async fn stored(&self) -> Option<Vec<StoredTrace>> {
+        let jaeger = self.environment.backends.jaeger.as_ref()?;
+        self.events.step(Step::Ask);
+        let sink = &self.environment.sink;
+        // An API server goes on sending, and what comes now would be in neither or in one.
+        let refuse = Misbehaviour::Refuse { status: GrpcStatus::Unavailable, retry_after: None };
+        sink.misbehave(Some(refuse));
+        self.told(jaeger::ask(jaeger.query(), sink).await)
+    }
+
+    /// What a backend said, or a note of why it said nothing: nothing is decided then that rests on it.
+    fn told<T>(&self, told: Result<T, String>) -> Option<T> {
+        told.map_err(|why| self.events.send(Event::Note(why))).ok()
     }
 
     /// Waits until the API server is quiet, where that is asked for.
@@ -250,7 +277,12 @@ impl Run<'_> {
         let sink = self.environment.sink.store();
         drain::drain(collector, &sink, configuration.hold(), self.events, self.cancel).await;
         let usage = recorder.stop();
-        (Some(collector.finish().await), usage)
+        let stored = match &self.environment.backends.prometheus {
+            Some(prometheus) => self.told(prometheus::series(prometheus.query()).await),
+            None => None,
+        };
+        let facts = collector.finish().await;
+        (Some(CollectorFacts { stored: stored.unwrap_or_default(), ..facts }), usage)
     }
 
     fn sink_facts(&self) -> SinkFacts {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use spangate_cluster::{Assets, Component, Found, KindCluster, kind::PodImage};
+use spangate_cluster::{Assets, Component, Found, KindCluster, docker::ProgramImage};
 use spangate_sink::SinkHandle;
 
 use super::{
@@ -46,7 +46,7 @@ pub(super) async fn start(
     let no_image = || CommandError::environment("the Collector does not become an image of the nodes");
     let of = binary.clone();
     let image =
-        blocking(move || PodImage::of(&of, NAME)).await?.map_err(|error| no_image().because(error))?;
+        blocking(move || ProgramImage::of(&of, NAME)).await?.map_err(|error| no_image().because(error))?;
     cluster.load(&image, &forward(events)).await.map_err(|error| no_image().because(error))?;
     let setup = |error| CommandError::environment("the API server cannot be used").because(error);
     let administrator = Administrator::new(&cluster.access().kubeconfig()).await.map_err(setup)?;

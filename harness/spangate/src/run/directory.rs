@@ -47,6 +47,8 @@ impl RunDirectory {
     pub const KEPT: &'static str = "kept.jsonl.zst";
     /// With a Collector: the exports that it was given and its answers, one JSON object a line.
     pub const PASSAGES: &'static str = "passages.jsonl";
+    /// With Jaeger: the traces that it had in the end, one JSON object a trace.
+    pub const STORED: &'static str = "jaeger.jsonl";
     /// The ledger of synthetic traces, one JSON object a line.
     pub const TRACES: &'static str = "traces.jsonl";
     /// The Collector's configuration as the user wrote it.

@@ -5,16 +5,18 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use spangate_cluster::{Assets, Found, PkiError, Wanted, progress};
+use spangate_cluster::{Assets, Found, Jaeger, PkiError, Wanted, progress};
 use spangate_inject::Injection;
 use spangate_sink::{Sink, SinkConfig, SinkHandle};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
+pub(crate) use self::beside::prune;
+use self::beside::{Backends, Beside};
 pub(super) use self::cluster::Cluster;
 use super::{directory::RunDirectory, existing::Guest, priority::Realtime};
 use crate::{
-    collector::running::{Places, RunningCollector},
+    collector::running::RunningCollector,
     error::CommandError,
     event::{Event, Events, Step},
     measure::{Follow, Measurements},
@@ -23,6 +25,7 @@ use crate::{
 };
 
 mod as_guest;
+mod beside;
 mod cluster;
 mod on_kind;
 
@@ -37,6 +40,8 @@ pub(super) struct Environment {
     pub(super) sink: SinkHandle,
     /// The Collector before it, if the scenario has one.
     pub(super) collector: Option<RunningCollector>,
+    /// What stores traces and metrics beside the sink.
+    pub(super) backends: Backends,
     /// The processes whose use of the machine is recorded.
     pub(super) follow: Follow,
     /// The control plane; none where the load is synthetic traces.
@@ -117,43 +122,32 @@ impl Environment {
             return Self::start_on_kind(plan, assets, directory, notes, events).await;
         }
         events.step(Step::Binaries);
+        // Before anything is built that would be of no use without Docker.
+        let beside = Beside::find(plan, directory, notes.clock, events).await?;
         let mut binaries = Vec::new();
         for wanted in plan.wanted(assets)? {
             binaries.push(fetch(assets, wanted, false, events).await?);
         }
-        let components = binaries.iter().map(component).collect();
+        let components = binaries.iter().map(component).chain(beside.components()).collect();
         let mut binary = |component| {
             let place = binaries.iter().position(|found| found.component == component)?;
             Some(binaries.swap_remove(place))
         };
-        let sink = Sink::start(SinkConfig { clock: notes.clock, ..SinkConfig::default() })
+        // Before real-time scheduling: the Collector and backends must not keep from the CPU what is timed.
+        let jaeger = beside.jaeger(binary(spangate_cluster::Component::Jaeger)).await?;
+        let to = jaeger.as_ref().map(Jaeger::otlp);
+        let sink = Sink::start(SinkConfig { clock: notes.clock, forward: to, ..SinkConfig::default() })
             .await
             .map_err(|error| CommandError::environment("the trace sink does not start").because(error))?;
-        // Before real-time scheduling: the Collector must not keep from the CPU what is timed.
-        let collector = match (&plan.collector, binary(spangate_cluster::Component::Otelcol)) {
-            (Some(configuration), Some(binary)) => {
-                events.step(Step::Collector);
-                let model = plan.scenario.spec.collector.clone().unwrap_or_default();
-                let (files, logs) = (directory.file(FILES), directory.file(RunDirectory::LOGS));
-                let tell = forward(events);
-                let started = RunningCollector::start(
-                    configuration,
-                    &model,
-                    &binary,
-                    Places { files: &files, logs: &logs },
-                    &sink,
-                    notes.clock,
-                    &tell,
-                );
-                Some(started.await?)
-            }
-            _ => None,
-        };
+        let collector = beside.collector(binary(spangate_cluster::Component::Otelcol), &sink).await?;
+        let prometheus = binary(spangate_cluster::Component::Prometheus);
+        let prometheus = beside.prometheus(prometheus, collector.as_ref()).await?;
+        let backends = Backends { jaeger, prometheus };
         let follow = Follow::default();
         let api_server = binary(spangate_cluster::Component::KubeApiserver);
         let etcd = binary(spangate_cluster::Component::Etcd);
         let Some((api_server, etcd)) = api_server.zip(etcd) else {
-            return Ok(Self { sink, collector, follow, cluster: None, components, realtime: None });
+            return Ok(Self { sink, collector, backends, follow, cluster: None, components, realtime: None });
         };
         // Only now: a build of the binaries must not keep the whole machine from everybody else.
         let realtime = realtime(events);
@@ -161,7 +155,7 @@ impl Environment {
         let cluster =
             Cluster::start(plan, (api_server, etcd), directory, receiver, realtime.as_ref(), notes, events)
                 .await?;
-        Ok(Self { sink, collector, follow, cluster: Some(cluster), components, realtime })
+        Ok(Self { sink, collector, backends, follow, cluster: Some(cluster), components, realtime })
     }
 
     /// Follows the processes that run now: those of the control plane, the Collector, and this one.
@@ -252,6 +246,8 @@ impl Environment {
             collector.shutdown().await;
         }
         self.sink.shutdown().await;
+        // Boxed, since it is held beside all else that is being ended.
+        Box::pin(self.backends.stop()).await;
         tidy(directory);
     }
 }

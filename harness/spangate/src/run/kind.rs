@@ -8,7 +8,8 @@ use std::{
 
 use spangate_cluster::{
     Assets, AssetsEnv, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
-    kind::{self, KindClusterConfig, KindConfig, KindEtcdProxy, Owner, Privileges, SINGLE_NODE, Standing},
+    docker::Owner,
+    kind::{self, KindClusterConfig, KindConfig, KindEtcdProxy, Privileges, SINGLE_NODE, Standing},
     tracing_config,
 };
 use spangate_scenario::model;

@@ -6,7 +6,7 @@
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use kube::Client;
 use serde_json::{Value, json};
-use spangate_cluster::{Assets, Component, Found, KindCluster, Wanted, kind::PodImage};
+use spangate_cluster::{Assets, Component, Found, KindCluster, Wanted, docker::ProgramImage};
 use spangate_inject::{WEBHOOK_SERVICE, WebhookHandle};
 use spangate_scenario::model::{Fault, Via};
 
@@ -65,7 +65,7 @@ pub(super) async fn start(
     let no_image = || CommandError::environment("there is no image for the pod before the webhooks");
     let of = binary.clone();
     let image =
-        blocking(move || PodImage::of(&of, PROCESS)).await?.map_err(|error| no_image().because(error))?;
+        blocking(move || ProgramImage::of(&of, PROCESS)).await?.map_err(|error| no_image().because(error))?;
     cluster.load(&image, &forward(events)).await.map_err(|error| no_image().because(error))?;
     pods::namespace(client).await?;
     pods::create::<Deployment>(client, deployment(&image.name, &webhooks.addr().to_string())).await?;

@@ -8,6 +8,7 @@ use spangate_trace::{Capture, Span, SpanId, TraceId, UnixNanos};
 
 use super::{scenario, span};
 use crate::{
+    backends::jaeger::StoredTrace,
     collector::{
         Configuration,
         facts::{CollectorAway, CollectorFacts},
@@ -23,6 +24,7 @@ pub(crate) struct Collected {
     spans: Vec<Span>,
     kept: Vec<Span>,
     passages: Vec<Passage>,
+    stored: Option<Vec<StoredTrace>>,
     pub(crate) facts: CollectorFacts,
 }
 
@@ -58,7 +60,7 @@ impl Collected {
         // Long after all that was sent.
         let counted = UnixNanos(3_600_000_000_000);
         let facts = CollectorFacts { telemetry, counted, ..CollectorFacts::default() };
-        Self { config, kept: spans.clone(), spans, passages, facts }
+        Self { config, kept: spans.clone(), spans, passages, stored: None, facts }
     }
 
     /// The id of a trace: its number, in the last bytes.
@@ -101,6 +103,11 @@ impl Collected {
         }
     }
 
+    /// What Jaeger had of it in the end.
+    pub(crate) fn stored(self, stored: Vec<StoredTrace>) -> Self {
+        Self { stored: Some(stored), ..self }
+    }
+
     /// A fault took the Collector away.
     pub(crate) fn away(mut self) -> Self {
         let (fault, from) = ("restart".to_owned(), UnixNanos(1));
@@ -125,6 +132,6 @@ impl Collected {
         let passed = Passed { kept: Capture::from_spans(self.kept), passages: self.passages, configuration };
         let evidence =
             Evidence::new(scenario, Vec::new(), Vec::new(), Capture::from_spans(self.spans), facts);
-        verdict::judge(&evidence.with_passed(Some(passed))).remove(0)
+        verdict::judge(&evidence.with_passed(Some(passed)).with_stored(self.stored)).remove(0)
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use spangate_scenario::{
     collector::{Config, Section},
-    model::SpanMetrics,
+    model::{SpanMetrics, SpanMetricsFrom},
 };
 use spangate_trace::{Kind, Row, Status, TraceId, Value};
 
@@ -65,7 +65,10 @@ struct Figures {
 type Labels = BTreeMap<String, String>;
 
 pub(super) fn judge(expect: &SpanMetrics, case: &Case<'_>) -> Verdict {
-    let mut verdict = Verdict::new("span metrics");
+    let mut verdict = Verdict::new(match expect.from {
+        SpanMetricsFrom::Exporter => "span metrics",
+        SpanMetricsFrom::Prometheus => "span metrics in Prometheus",
+    });
     let (Some(given), Some(passed), Some(facts)) = (Given::of(case), &case.passed, &case.facts.collector)
     else {
         verdict.undecided("the run had no Collector");
@@ -78,8 +81,14 @@ pub(super) fn judge(expect: &SpanMetrics, case: &Case<'_>) -> Verdict {
             return verdict;
         }
     };
-    if facts.prometheus.is_empty() {
-        verdict.undecided("no `prometheus` exporter of the Collector served anything");
+    let (series, nothing) = match expect.from {
+        SpanMetricsFrom::Exporter => {
+            (&facts.prometheus, "no `prometheus` exporter of the Collector served anything")
+        }
+        SpanMetricsFrom::Prometheus => (&facts.stored, "Prometheus has nothing of the Collector's exporter"),
+    };
+    if series.is_empty() {
+        verdict.undecided(nothing);
         return verdict;
     }
     if !facts.outages.is_empty() || !facts.crashes.is_empty() {
@@ -92,7 +101,7 @@ pub(super) fn judge(expect: &SpanMetrics, case: &Case<'_>) -> Verdict {
         verdict.undecided(format!("nobody knows of {unknown} spans whether the Collector has them"));
         return verdict;
     }
-    let served = connector.served(&facts.prometheus);
+    let served = connector.served(series);
     let limits: BTreeSet<String> =
         served.values().flat_map(|figures| figures.buckets.keys().cloned()).collect();
     let mut counted: BTreeMap<Labels, Figures> = BTreeMap::new();
@@ -347,6 +356,22 @@ mod tests {
         {
             assert_eq!(judged(run(name, limit, 9.0)).status, Judged::Fail, "{name} {limit}");
         }
+    }
+
+    /// Scenario: the exporter serves the truth, and Prometheus has it, nothing, or one wrong figure.
+    /// Guarantees: what Prometheus has is judged, and not what the exporter serves.
+    #[test]
+    fn what_prometheus_has_is_judged_by_itself() {
+        let judged = |change: fn(&mut Vec<Series>)| {
+            let mut run = run("", "", 0.0);
+            run.facts.stored = run.facts.prometheus.clone();
+            change(&mut run.facts.stored);
+            run.judged(json!({"spanMetrics": {"from": "prometheus"}})).status
+        };
+        assert_eq!(judged(|_| {}), Judged::Pass);
+        assert_eq!(judged(Vec::clear), Judged::Inconclusive);
+        assert_eq!(judged(|stored| stored[0].value = 9.0), Judged::Fail);
+        assert_eq!(judged(|stored| drop(stored.pop())), Judged::Fail);
     }
 
     #[test]

@@ -53,8 +53,35 @@ pub struct SpanMetrics {
     /// The connector, by its id; the only one of its type unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connector: Option<String>,
+    /// Where the metrics are taken from.
+    #[serde(skip_serializing_if = "SpanMetricsFrom::is_exporter")]
+    pub from: SpanMetricsFrom,
     /// How far the sum of durations may be off, as a part of it: it is added up in floating point.
     pub within: Ratio,
+}
+
+/// Where metrics are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SpanMetricsFrom {
+    /// What the Collector's `prometheus` exporter serves.
+    #[default]
+    Exporter,
+    /// What Prometheus has stored of that (`backends.prometheus`).
+    Prometheus,
+}
+
+/// Jaeger has every trace that reached the sink, with the same spans.
+///
+/// Jaeger is asked for each trace by its id when everything has come to rest; of more than 5000 traces, for as many, evenly
+/// chosen. Spans count by their ids: one that was exported twice is one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Stored {
+    /// Traces that Jaeger does not know.
+    pub missing: Bound<u64>,
+    /// Traces that it knows without some of their spans, or with others.
+    pub torn: Bound<u64>,
 }
 
 /// The Collector's container ended by itself and was started again; only on kind, where a kubelet does so.
@@ -95,7 +122,25 @@ impl Default for Restarts {
 
 impl Default for SpanMetrics {
     fn default() -> Self {
-        Self { connector: None, within: Ratio::new_unchecked(1e-6) }
+        Self { connector: None, from: SpanMetricsFrom::default(), within: Ratio::new_unchecked(1e-6) }
+    }
+}
+
+// === impl SpanMetricsFrom ===
+
+impl SpanMetricsFrom {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn is_exporter(&self) -> bool {
+        *self == Self::Exporter
+    }
+}
+
+// === impl Stored ===
+
+impl Default for Stored {
+    /// None.
+    fn default() -> Self {
+        Self { missing: Bound::equal(0), torn: Bound::equal(0) }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Rules for what is expected of the Collector.
 
 use crate::{
-    model::{Conserved, Kept, Load, Provider, Restarts},
+    model::{Conserved, Kept, Load, Provider, Restarts, SpanMetrics, SpanMetricsFrom, Stored},
     path::Path,
     suggest,
     units::Comparison,
     validate::{
         Findings, Parts,
+        backends::backends_at,
         bounds::{self, Purpose},
         collector::collector_at,
         spans,
@@ -39,6 +40,28 @@ pub(super) fn kept(expected: &Kept, parts: &Parts<'_>, at: &Path, findings: &mut
     {
         self::class(class, load, &at.key("class"), findings);
     }
+}
+
+pub(super) fn span_metrics(expected: &SpanMetrics, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    needs_collector(parts, at, findings);
+    let there = parts.backends.is_none_or(|backends| backends.prometheus.is_some());
+    if expected.from == SpanMetricsFrom::Prometheus && !there {
+        findings
+            .add(&at.key("from"), "the scenario has no Prometheus")
+            .help("add `backends: {prometheus: {}}` to `spec`")
+            .rests_on(backends_at());
+    }
+}
+
+pub(super) fn stored(expected: &Stored, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {
+    if parts.backends.is_some_and(|backends| backends.jaeger.is_none()) {
+        findings
+            .add(at, "the scenario has no Jaeger")
+            .help("add `backends: {jaeger: {}}` to `spec`")
+            .rests_on(backends_at());
+    }
+    bounds::possible(&expected.missing, &at.key("missing"), findings);
+    bounds::possible(&expected.torn, &at.key("torn"), findings);
 }
 
 pub(super) fn restarts(expected: &Restarts, parts: &Parts<'_>, at: &Path, findings: &mut Findings) {

@@ -58,6 +58,12 @@ pub fn prepare(task: &Task<'_>) -> Result<Prepared, CommandError> {
         return Err(CommandError::usage("the load is no traces, so there is no Collector to measure")
             .help("run it by `spangate bench overhead`"));
     };
+    if model.container.is_some() {
+        return Err(CommandError::usage(
+            "a Collector is measured as a child process, and not in a container",
+        )
+        .help("leave `container` and `resources` out"));
+    }
     let configuration = Configuration::read(&model, task.base)?;
     let traffic = model::Traffic { seed: spec.seed.wrapping_add(traffic.seed), ..traffic };
     let synthetic = Synthetic::new(&traffic)

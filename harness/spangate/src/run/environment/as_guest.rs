@@ -7,7 +7,7 @@ use spangate_sink::{Sink, SinkConfig};
 
 use super::{
     super::{existing::Guest, priority::Realtime, servers::Servers},
-    Cluster, Environment, LOOPBACK, Notes,
+    Backends, Cluster, Environment, LOOPBACK, Notes,
     cluster::webhooks,
     no_certificates, raise, realtime,
 };
@@ -53,7 +53,7 @@ impl Environment {
         let cluster =
             Cluster { administrator, webhooks, to_first_span, proxy: None, servers, as_cluster_admin: false };
         raise(realtime.as_ref(), Realtime::raise_injectors, events);
-        let follow = Follow::default();
-        Ok(Self { sink, collector: None, follow, cluster: Some(cluster), components, realtime })
+        let (backends, follow) = (Backends::default(), Follow::default());
+        Ok(Self { sink, collector: None, backends, follow, cluster: Some(cluster), components, realtime })
     }
 }

@@ -15,7 +15,7 @@ use super::{
         servers::Servers,
         webhook_service,
     },
-    Cluster, Environment, FILES, Notes, component, no_certificates, raise, realtime,
+    Backends, Cluster, Environment, FILES, Notes, component, no_certificates, raise, realtime,
 };
 use crate::{
     collector::running::RunningCollector,
@@ -99,6 +99,7 @@ impl Environment {
         raise(realtime.as_ref(), Realtime::raise_injectors, events);
         let components = components.into_iter().chain(otelcol.as_ref().map(component)).collect();
         let follow = Follow::default();
-        Ok(Self { sink, collector, follow, cluster: Some(cluster), components, realtime })
+        let backends = Backends::default();
+        Ok(Self { sink, collector, backends, follow, cluster: Some(cluster), components, realtime })
     }
 }

@@ -1,5 +1,13 @@
-//! Docker, by its own command line: whatever reaches the engine for the user (contexts, `DOCKER_HOST`, rootless) does
-//! so for us.
+//! Docker: its client, images that need no registry, and containers of our own.
+//!
+//! The client is the user's command line: whatever reaches the engine for the user (contexts, `DOCKER_HOST`, rootless) does
+//! so for us. [`Container`]s are started by testcontainers, which speaks to the engine itself.
+
+pub(crate) mod archive;
+mod container;
+mod leftover;
+mod owner;
+mod program_image;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -8,7 +16,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use super::LABEL;
+pub use self::{
+    container::{Container, ContainerConfig, ContainerError, Ended},
+    leftover::Leftover,
+    owner::{LABEL, Owner},
+    program_image::ProgramImage,
+};
 use crate::{assets::path_directories, process};
 
 /// Why Docker cannot do what is wanted.
@@ -84,7 +97,7 @@ pub struct Docker {
 }
 
 /// The value of our label on node images.
-pub(super) const NODE: &str = "node";
+pub(crate) const NODE: &str = "node";
 
 // === impl Docker ===
 
@@ -127,17 +140,17 @@ impl Docker {
     }
 
     /// The client.
-    pub(super) fn client(&self) -> &Path {
+    pub(crate) fn client(&self) -> &Path {
         &self.client
     }
 
     /// The `PATH` on which it was found.
-    pub(super) fn path(&self) -> &OsStr {
+    pub(crate) fn path(&self) -> &OsStr {
         &self.path
     }
 
     /// Runs a command to its end, and gives what it printed, less the white space around it. Blocks.
-    pub(super) fn run<S: AsRef<OsStr>>(
+    pub(crate) fn run<S: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> Result<String, DockerError> {
@@ -146,7 +159,7 @@ impl Docker {
     }
 
     /// As [`run`](Self::run), with what `write` writes on its standard input.
-    pub(super) fn run_with(
+    pub(crate) fn run_with(
         &self,
         args: &[&str],
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,

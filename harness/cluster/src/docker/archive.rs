@@ -16,36 +16,36 @@ use ring::digest::{Context, SHA256};
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
-use super::hex;
+use crate::assets::hex;
 
 /// A layer that is complete.
-pub(super) struct Layer {
+pub(crate) struct Layer {
     file: File,
     size: u64,
     sha256: String,
 }
 
 /// A layer that is being written.
-pub(super) struct LayerWriter {
+pub(crate) struct LayerWriter {
     tar: Builder<Summed>,
     directories: BTreeSet<PathBuf>,
 }
 
 /// What an image says of itself.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ImageConfig {
+pub(crate) struct ImageConfig {
     /// Its name with its tag.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The processor, in Go's names.
-    pub(super) arch: &'static str,
+    pub(crate) arch: &'static str,
     /// What it runs.
-    pub(super) entrypoint: Vec<String>,
+    pub(crate) entrypoint: Vec<String>,
     /// The environment, as `NAME=value`.
-    pub(super) env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// What it is told to stop by.
-    pub(super) stop_signal: Option<&'static str>,
+    pub(crate) stop_signal: Option<&'static str>,
     /// Labels.
-    pub(super) labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// A file that knows the hash of what was written to it.
@@ -59,14 +59,14 @@ struct Summed {
 
 impl LayerWriter {
     /// Begins a layer in a file without a name in `dir`.
-    pub(super) fn new(dir: &Path) -> io::Result<Self> {
+    pub(crate) fn new(dir: &Path) -> io::Result<Self> {
         let file = BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(dir)?);
         let summed = Summed { file, sum: Context::new(&SHA256), size: 0 };
         Ok(Self { tar: Builder::new(summed), directories: BTreeSet::new() })
     }
 
     /// An empty directory, and those above it.
-    pub(super) fn directory(&mut self, path: &str) -> io::Result<()> {
+    pub(crate) fn directory(&mut self, path: &str) -> io::Result<()> {
         let path = Path::new(path);
         self.parents(path)?;
         if self.directories.insert(path.to_owned()) {
@@ -77,7 +77,7 @@ impl LayerWriter {
     }
 
     /// A file with this content.
-    pub(super) fn text(&mut self, path: &str, text: &str, executable: bool) -> io::Result<()> {
+    pub(crate) fn text(&mut self, path: &str, text: &str, executable: bool) -> io::Result<()> {
         let path = Path::new(path);
         self.parents(path)?;
         let mode = if executable { 0o755 } else { 0o644 };
@@ -85,7 +85,7 @@ impl LayerWriter {
     }
 
     /// A copy of the file `from`, whatever links lead to it.
-    pub(super) fn file(&mut self, path: &str, from: &Path) -> io::Result<()> {
+    pub(crate) fn file(&mut self, path: &str, from: &Path) -> io::Result<()> {
         let path = Path::new(path);
         self.parents(path)?;
         let mut file = File::open(from)?;
@@ -95,7 +95,7 @@ impl LayerWriter {
     }
 
     /// A symbolic link.
-    pub(super) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> io::Result<()> {
         let path = Path::new(path);
         self.parents(path)?;
         self.tar.append_link(&mut header(EntryType::Symlink, 0o777, 0), path, target)
@@ -103,7 +103,7 @@ impl LayerWriter {
 
     /// All that is in the directory `from`, below `at`, less what `left_out` names (relative to `from`). Owners, modes
     /// and times are kept; devices and sockets are left out.
-    pub(super) fn tree(&mut self, at: &str, from: &Path, left_out: &[String]) -> io::Result<()> {
+    pub(crate) fn tree(&mut self, at: &str, from: &Path, left_out: &[String]) -> io::Result<()> {
         self.parents(&Path::new(at).join("x"))?;
         self.subtree(Path::new(at), from, Path::new(""), left_out)
     }
@@ -150,7 +150,7 @@ impl LayerWriter {
     }
 
     /// Ends the layer.
-    pub(super) fn finish(self) -> io::Result<Layer> {
+    pub(crate) fn finish(self) -> io::Result<Layer> {
         let Summed { file, sum, size } = self.tar.into_inner()?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Layer { file, size, sha256: hex(sum.finish().as_ref()) })
@@ -182,7 +182,7 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
 }
 
 /// Writes the image of these layers, the lowest first, to `out`.
-pub(super) fn write(config: &ImageConfig, layers: &mut [Layer], out: impl Write) -> io::Result<()> {
+pub(crate) fn write(config: &ImageConfig, layers: &mut [Layer], out: impl Write) -> io::Result<()> {
     let digests: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", layer.sha256)).collect();
     let text = json!({
         "architecture": config.arch,

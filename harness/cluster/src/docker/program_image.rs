@@ -1,32 +1,23 @@
-//! Images for pods, each made of one program of this machine, and how a cluster gets them.
-//!
-//! No registry has a part in it: the archive is written here and handed over by `kind load image-archive`, which imports
-//! it into the store of every node.
+//! Images that are each made of one program of this machine: no registry has a part in it.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, BufWriter, Read},
+    fs::File,
+    io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
 use ring::digest::{Context, SHA256};
 
 use super::{
-    LABEL,
+    Docker, DockerError, LABEL,
     archive::{self, ImageConfig, LayerWriter},
-    cluster::KindCluster,
-    error::{KindError, write_error},
-    hex,
 };
-use crate::{
-    assets::{Found, catalogue::Platform},
-    progress::Progress,
-};
+use crate::assets::{Found, catalogue::Platform, hex};
 
 /// An image with a statically linked program in it, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PodImage {
+pub struct ProgramImage {
     /// Its name with its tag, which has the hash of the program.
     pub name: String,
     program: PathBuf,
@@ -37,9 +28,9 @@ pub struct PodImage {
 /// How much of a program is read at once.
 const BLOCK: usize = 1 << 20;
 
-// === impl PodImage ===
+// === impl ProgramImage ===
 
-impl PodImage {
+impl ProgramImage {
     /// The image of a binary, which it runs under the name `process`. Reads it whole, and blocks.
     pub fn of(binary: &Found, process: &str) -> io::Result<Self> {
         let hash = hash(&binary.path)?;
@@ -50,9 +41,26 @@ impl PodImage {
         })
     }
 
+    /// What the program is called.
+    pub(crate) fn process(&self) -> &str {
+        &self.path
+    }
+
     /// Writes it to the file `archive`. Blocks.
-    fn write(&self, archive: &Path) -> io::Result<()> {
+    pub(crate) fn write(&self, archive: &Path) -> io::Result<()> {
         let dir = archive.parent().unwrap_or(Path::new("."));
+        self.write_to(dir, BufWriter::new(File::create(archive)?))
+    }
+
+    /// Gives it to Docker, unless Docker has it; `dir` has room for a layer. Blocks.
+    pub fn ensure(&self, docker: &Docker, dir: &Path) -> Result<(), DockerError> {
+        if docker.has_image(&self.name) {
+            return Ok(());
+        }
+        docker.run_with(&["load", "--quiet"], |out| self.write_to(dir, out)).map(drop)
+    }
+
+    fn write_to(&self, dir: &Path, out: impl Write) -> io::Result<()> {
         let mut layer = LayerWriter::new(dir)?;
         layer.file(&self.path, &self.program)?;
         layer.directory("tmp")?;
@@ -60,27 +68,10 @@ impl PodImage {
             name: self.name.clone(),
             arch: Platform::HOST.arch,
             entrypoint: vec![format!("/{}", self.path)],
-            labels: BTreeMap::from([(LABEL.to_owned(), "pod".to_owned())]),
+            labels: BTreeMap::from([(LABEL.to_owned(), "program".to_owned())]),
             ..ImageConfig::default()
         };
-        archive::write(&config, &mut [layer.finish()?], BufWriter::new(File::create(archive)?))
-    }
-}
-
-// === impl KindCluster ===
-
-impl KindCluster {
-    /// Gives the image to every node.
-    pub async fn load(&self, image: &PodImage, progress: &dyn Progress) -> Result<(), KindError> {
-        let archive = self.config.dir.join(format!("{}.tar", image.path));
-        let (this, to) = (image.clone(), archive.clone());
-        let written = tokio::task::spawn_blocking(move || this.write(&to)).await;
-        written.map_err(io::Error::other).flatten().map_err(write_error(&archive))?;
-        let file = archive.display().to_string();
-        let loaded = self.network.kind(["load", "image-archive", &file], &self.config, progress).await;
-        // It is as large as the program, and a run may have several.
-        fs::remove_file(&archive).map_err(write_error(&archive))?;
-        loaded
+        archive::write(&config, &mut [layer.finish()?], out)
     }
 }
 
@@ -96,6 +87,8 @@ fn hash(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::assets::{Component, Source};
 
@@ -108,12 +101,12 @@ mod tests {
             let version = "0.161.0".parse().unwrap();
             Found { component: Component::Otelcol, version, path, source: Source::Cache }
         };
-        let one = PodImage::of(&binary("one"), "otelcol").unwrap();
+        let one = ProgramImage::of(&binary("one"), "otelcol").unwrap();
         assert!(one.name.starts_with("spangate/otelcol:0.161.0-"), "{}", one.name);
         let archive = dir.path().join("image.tar");
         one.write(&archive).unwrap();
         let text = String::from_utf8_lossy(&fs::read(&archive).unwrap()).into_owned();
         assert!(text.contains(&one.name) && text.contains(r#""Entrypoint":["/otelcol"]"#), "{text}");
-        assert_ne!(PodImage::of(&binary("two"), "otelcol").unwrap().name, one.name);
+        assert_ne!(ProgramImage::of(&binary("two"), "otelcol").unwrap().name, one.name);
     }
 }
