@@ -131,8 +131,8 @@ fn containers_are_beside_local_processes() {
             "backends run beside local processes",
         ],
     );
-    let mistakes = ", binary: x, container: {image: <<a b>>}, resources: {requests: <<{memory: 1Mi}>>}";
-    let found = problems(&scenario("local", mistakes, "{}", "stored: <<{}>>"));
+    let mistakes = ", binary: x, container: {image: a b}, resources: {requests: {memory: 1Mi}}";
+    let found = problems(&scenario("local", mistakes, "{}", "stored: {}"));
     assert_eq!(found.problems().len(), 4, "{found:?}");
     assert_problems(&scenario("local", "", "{}", "stored: <<{}>>"), &["the scenario has no Jaeger"]);
     assert_problems(
