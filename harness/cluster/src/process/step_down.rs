@@ -3,7 +3,8 @@
 //! The kernel clears the entries of a process below `/proc` away as it is reaped, and waits for them by trying again and again
 //! (`shrink_dcache_parent` in fs/dcache.c) while another thread has some of them in hand, such as the last threads of that
 //! very process. A reaper that stands above those under `SCHED_RR` never lets them go on when every CPU has one such reaper:
-//! two processes killed at once stopped a machine of two cores for an hour. So nobody reaps with real-time scheduling.
+//! five servers that were ended at once stopped a machine of two cores (docs/adr/0025). So nobody reaps with real-time
+//! scheduling.
 
 use std::{
     fs, io,
