@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use spangate_cluster::{Prometheus, local};
 use tokio::time::{sleep, timeout};
@@ -59,7 +60,7 @@ pub(crate) async fn series(prometheus: SocketAddr) -> Result<Vec<Series>, String
 }
 
 async fn query(prometheus: SocketAddr, query: &str) -> Result<Vec<Series>, String> {
-    let answer = local::get(prometheus, &format!("/api/v1/query?query={}", escaped(query))).await;
+    let answer = local::get(prometheus, &question(query)).await;
     let (status, body) = answer.map_err(|error| format!("Prometheus does not answer: {error}"))?;
     if !status.is_success() {
         return Err(format!("Prometheus answered {status}"));
@@ -67,13 +68,9 @@ async fn query(prometheus: SocketAddr, query: &str) -> Result<Vec<Series>, Strin
     read(&body).map_err(|error| format!("Prometheus' answer is not understood: {error}"))
 }
 
-/// A value of a query string: all but letters and digits in hexadecimal (RFC 3986, 2.1).
-fn escaped(text: &str) -> String {
-    let escaped = |byte: u8| match byte {
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escaped).collect()
+/// The path that asks it, with all of the query but letters and digits escaped.
+fn question(query: &str) -> String {
+    format!("/api/v1/query?query={}", utf8_percent_encode(query, NON_ALPHANUMERIC))
 }
 
 fn read(body: &str) -> Result<Vec<Series>, serde_json::Error> {
@@ -103,6 +100,6 @@ mod tests {
 
     #[test]
     fn a_query_is_escaped() {
-        assert_eq!(escaped("up{job=\"a\"}"), "up%7Bjob%3D%22a%22%7D");
+        assert_eq!(question("up{job=\"a\"}"), "/api/v1/query?query=up%7Bjob%3D%22a%22%7D");
     }
 }
