@@ -9,11 +9,12 @@ use spangate_trace::{
     stats::{self, Bootstrap, Estimate, signed_rank},
 };
 
-use super::design::{Block, Design, Operation, SETTLE};
+use super::{
+    design::{Block, Design, Operation, SETTLE},
+    trouble::too_many_void,
+};
 use crate::{evidence::Evidence, measure::Measurements};
 
-/// Pairs that may be void, as a part of all.
-const MOST_VOID: f64 = 0.25;
 /// The part of a block's requests that has to be answered within it.
 const LEAST_DONE: f64 = 0.9;
 /// The part of a block's requests that may fail: those who write to one object at once are told so.
@@ -76,7 +77,7 @@ pub fn analyse(design: &Design, operation: Operation, evidence: &Evidence) -> Re
             (Err(why), _) | (_, Err(why)) => void.push(why.clone()),
         }
     }
-    if void.len() as f64 > MOST_VOID * f64::from(design.pairs) {
+    if too_many_void(void.len() as u64, design.pairs.into()) {
         let few: Vec<&str> = void.iter().take(3).map(String::as_str).collect();
         return Err(format!("{} of {} pairs do not count: {}", void.len(), design.pairs, few.join("; ")));
     }

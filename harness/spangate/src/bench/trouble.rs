@@ -1,4 +1,5 @@
-//! What may become of a machine while it is measured: its disk fills, it sleeps, its clock is set.
+//! What may become of a machine while it is measured: its disk fills, it sleeps, its clock is set, or so much goes wrong that
+//! what is left says nothing.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ pub(crate) struct Stretch {
 
 /// How far the wall clock may go from the time that was measured: more of it, and the machine slept or its clock was set.
 const CLOCKS: Duration = Duration::from_secs(1);
+/// The most that may not count, as a part of all: what is left of more is chosen by what went wrong, and no sample.
+const MOST_VOID: f64 = 0.25;
 /// Free space that a measurement needs at least, in bytes.
 const SPACE: u64 = 256 << 20;
 
@@ -46,6 +49,11 @@ fn agree(taken: Duration, wall: jiff::SignedDuration) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("the machine slept or its clock was set: {apart:+.1} s by the wall clock"))
+}
+
+/// Whether so many pairs, rounds or units do not count that the others say nothing.
+pub(crate) fn too_many_void(void: u64, all: u64) -> bool {
+    void as f64 > MOST_VOID * all as f64
 }
 
 /// Refuses a disk that is nearly full, before what is measured is half written.

@@ -1,6 +1,9 @@
 //! A gate on what tracing costs: when to look, what a look says, and the report in every form.
 
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,7 @@ use super::{
     judge::judge,
 };
 use crate::{
+    bench::trouble::too_many_void,
     error::CommandError,
     exit::Exit,
     gate::markdown::{reasons, rules},
@@ -70,8 +74,24 @@ pub struct OverheadReport {
 pub fn look(measured: &Measured, rules: &OverheadRules, plan: &Sequential, today: Date) -> Look {
     let method = Method { confidence: plan.each(), pairing: Pairing::AtOnce, ..Method::default() };
     let comparison = compare_by(measured, &method);
-    let verdicts = judge(&comparison, rules, today);
+    let mut verdicts = judge(&comparison, rules, today);
+    verdicts.extend(rounds_that_count(measured));
     Look { comparison, status: overall(&verdicts), verdicts }
+}
+
+/// What leaves a gate open however its rules are judged: so many rounds do not count that the others are chosen. A server that
+/// fails in most rounds is judged by those in which it does not, otherwise.
+fn rounds_that_count(measured: &Measured) -> Option<Verdict> {
+    let rounds: BTreeSet<u32> = measured.units.iter().map(|unit| unit.round).collect();
+    let void = measured.units.iter().filter_map(|unit| Some((unit.round, unit.excluded.as_deref()?)));
+    let void: BTreeMap<u32, &str> = void.collect();
+    if !too_many_void(void.len() as u64, rounds.len() as u64) {
+        return None;
+    }
+    let why: Vec<&str> = void.values().copied().take(3).collect();
+    let mut verdict = Verdict::new("rounds that count");
+    verdict.undecided(format!("{} of {} rounds do not count: {}", void.len(), rounds.len(), why.join("; ")));
+    Some(verdict)
 }
 
 // === impl Look ===
@@ -228,7 +248,10 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::overhead::testing::measured;
+    use crate::overhead::{
+        Unit,
+        testing::{measured, unit},
+    };
 
     const PLAN: Sequential = Sequential { confidence: 0.99, looks: 2, cap: 20 };
 
@@ -259,6 +282,29 @@ mod tests {
         let mut open = report(1.0);
         open.status = Status::Inconclusive;
         assert_eq!((open.exit(), open.status.light()), (Exit::Inconclusive, "inconclusive"));
+    }
+
+    /// Scenario: twelve rounds of equal servers that count, and beside them four in which one fails, and five.
+    /// Guarantees: what is left of too many rounds is not green, and the gate says what went wrong.
+    #[test]
+    fn what_is_left_of_too_many_rounds_is_not_green() {
+        let mut rules = OverheadRules::default_rules();
+        rules.rules.truncate(1);
+        let failing = |rounds: u32| {
+            let mut measured = measured(12, |_| (1e-3, 1e-3));
+            for round in 12..12 + rounds {
+                let excluded = || Some("head: 40 requests failed, and 900 did not".to_owned());
+                let units =
+                    ["base", "head"].map(|arm| Unit { excluded: excluded(), ..unit(arm, round, 1e-3) });
+                measured.units.extend(units);
+            }
+            look(&measured, &rules, &PLAN, date(2026, 11, 28))
+        };
+        assert_eq!(failing(4).status, Status::Pass);
+        let open = failing(5);
+        assert_eq!((open.status, open.is_decided()), (Status::Inconclusive, false));
+        let why = &open.verdicts.last().unwrap().reasons[0];
+        assert!(why.starts_with("5 of 17 rounds do not count: head: 40 requests failed"), "{why}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
     stop::{Stop, method, width},
 };
 use crate::{
+    bench::trouble::too_many_void,
     error::CommandError,
     exit::Exit,
     overhead::{
@@ -181,12 +182,12 @@ impl ExperimentReport {
                 let reference = &self.measured.reference;
                 verdict.undecided(format!("{pairs} pairs with {reference}, and its intervals need {fewest}"));
             }
+            let void: u64 = row.excluded.values().sum();
             if row.units < fewest {
-                let excluded = match row.excluded.values().sum::<u64>() {
-                    0 => String::new(),
-                    some => format!(", {some} do not count"),
-                };
+                let excluded = if void == 0 { String::new() } else { format!(", {void} do not count") };
                 verdict.undecided(format!("{} units, and its intervals need {fewest}{excluded}", row.units));
+            } else if too_many_void(void, row.units + void) {
+                verdict.undecided(format!("{void} of {} units do not count", row.units + void));
             }
             if let Some((stop, by)) = self.stop.zip(row.main_effect().map(|it| width(&it.ratio)))
                 && by > stop.within
@@ -283,6 +284,11 @@ pub(super) mod tests {
 
     /// The same with more said of the experiment.
     fn report_until(rounds: u32, more: &str) -> ExperimentReport {
+        report_of(rounds, more, |_| {})
+    }
+
+    /// The same of something else that was measured.
+    fn report_of(rounds: u32, more: &str, change: impl FnOnce(&mut Measured)) -> ExperimentReport {
         let text = format!(
             "
 apiVersion: spangate/v1alpha1
@@ -301,7 +307,8 @@ spec:
         );
         let experiment = experiment::parse("e", &text).unwrap();
         let arms = [("without", 1.0), ("none", 1.01), ("tenth", 1.03), ("all", 1.21)];
-        let measured = measured(&arms, rounds);
+        let mut measured = measured(&arms, rounds);
+        change(&mut measured);
         let drawn = measured.units.iter().map(|unit| {
             let factor = arms.iter().find(|(name, _)| *name == unit.arm).unwrap().1;
             let curve = (1..999).map(|share| {
@@ -340,6 +347,22 @@ spec:
         assert_eq!(report.exit(), Exit::Inconclusive);
         assert!(report.junit().unwrap().contains("5 units, and its intervals need 6"));
         assert!(report.text().contains("all is inconclusive"), "{}", report.text());
+    }
+
+    /// Scenario: eight units of an arm count, and beside them two do not, and three.
+    /// Guarantees: what is left of too many is not green, though it is enough for an interval.
+    #[test]
+    fn what_is_left_of_too_many_units_is_not_green() {
+        let failing = |units: u32| {
+            report_of(8, "", |measured| {
+                let excluded = Some("9 requests failed, and 90 did not".to_owned());
+                let unit = |round| Unit { arm: "all".to_owned(), round, excluded: excluded.clone(), ..Unit::default() };
+                measured.units.extend((0..units).map(unit));
+            })
+        };
+        assert_eq!(failing(2).exit(), Exit::Pass, "{}", failing(2).text());
+        assert_eq!(failing(3).exit(), Exit::Inconclusive);
+        assert!(failing(3).text().contains("3 of 11 units do not count"), "{}", failing(3).text());
     }
 
     /// Scenario: an experiment that was to go on until CPU is known well, and came to its cap before.

@@ -432,6 +432,30 @@ mod tests {
         assert_eq!((bench.asked.borrow().len(), report.measured.units.len()), (7, 6));
     }
 
+    /// Scenario: of arms at once one does not start from the second round on and is given up, the bench breaks off in the fourth,
+    /// and is gone on with when the arm is mended.
+    /// Guarantees: the rounds without it stay so, and are not measured again with nothing beside it; the fourth has it again.
+    #[tokio::test]
+    async fn an_arm_that_is_mended_is_measured_beside_the_others_only() {
+        let bench = Bench::new();
+        let mut asked = experiment(4);
+        asked.spec.at_once = true;
+        let answer = |n, arm: &str| match arm {
+            "c" if n > 3 => Err(CommandError::environment("it does not start")),
+            _ if n == 12 => Err(CommandError::interrupted()),
+            _ => Ok(found(1)),
+        };
+        let broken = bench.run(Some(asked), None, answer).await.unwrap_err();
+        assert_eq!((broken.exit(), bench.asked.borrow().len()), (Exit::Interrupted, 13));
+        let (report, _) = bench.run(None, Some(bench.directory()), |_, _| Ok(found(1))).await.unwrap();
+        assert_eq!(bench.asked.borrow().len(), 16);
+        let counted = |round| {
+            let of = report.measured.units.iter().filter(move |unit| unit.round == round);
+            of.filter(|unit| unit.excluded.is_none()).count()
+        };
+        assert_eq!([1, 2, 3, 4].map(counted), [3, 0, 2, 3]);
+    }
+
     /// Scenario: a bench with a budget of a minute breaks off after units that took half a minute each.
     /// Guarantees: when it is gone on with, what they took counts, and no further round begins.
     #[tokio::test]

@@ -26,16 +26,20 @@ pub(in crate::bench::experiment) fn unit_length(spec: &ExperimentSpec) -> Durati
 // === impl Rounds ===
 
 impl Rounds {
-    /// Whether a unit of an arm is to be measured, perhaps again.
+    /// Whether a unit of an arm is to be measured, perhaps again. Where arms run at once the reference, which is never given up,
+    /// stands for all of a round: one that was measured without an arm stays without it, also when that arm starts again later,
+    /// since what it costs alone is compared with nothing that ran beside it.
     pub(super) fn is_wanted(&self, arm: &str, round: u32) -> bool {
+        let spec = &self.experiment.spec;
+        let told = if spec.at_once { spec.reference.as_str() } else { arm };
         let mut tries = 0;
-        for unit in self.measured.units.iter().filter(|unit| unit.arm == arm && unit.round == round) {
+        for unit in self.measured.units.iter().filter(|unit| unit.arm == told && unit.round == round) {
             if unit.excluded.is_none() {
                 return false;
             }
             tries += 1;
         }
-        !self.given_up.contains(arm) && tries <= self.experiment.spec.retries
+        !self.given_up.contains(arm) && tries <= spec.retries
     }
 
     /// Whether there is time for what is left of a round: as long as what was measured before took. The first one always is.
