@@ -26,7 +26,7 @@ spec:
   atOnce: true
   retries: 3
   warmUp: 2s
-  quiet: {below: 50%, within: 4s, idle: 1s}
+  quiet: {below: 50%, within: 20s, idle: 1s}
   load:
     arrivals: {rate: 50/s, for: 6s}
     mix: [{as: unprivileged, traceparent: none, get: {resource: configmaps}}]

@@ -91,7 +91,7 @@ pub struct Until {
 pub struct Quiet {
     /// It uses at most this share of one CPU for two seconds.
     pub below: Ratio,
-    /// Time after which it is loaded all the same, and that is told.
+    /// Time after which it is loaded all the same; the unit does not count then.
     pub within: Duration,
     /// How long what it uses at rest is measured then; figures of CPU time are without it.
     pub idle: Duration,

@@ -170,8 +170,10 @@ impl Seen<'_> {
         // When its counts were read the Collector had sent on all that it would.
         let until = if facts.counted > end { facts.counted } else { end };
         let until = usage.last().map_or(until, |last| last.min(until));
-        let cpu = figures::own_cpu(usage, process, (self.origin, until), Some(self.rest));
-        let cpu = cpu.filter(|_| counts.spans > 0).ok_or("what the Collector used was not read")?;
+        if counts.spans == 0 {
+            return Err("no span was sent".to_owned());
+        }
+        let cpu = figures::own_cpu(usage, process, (self.origin, until), Some(self.rest))?;
         let mut figures = BTreeMap::from([(Metric::CollectorCpuPerSpan, cpu / counts.spans as f64)]);
         let rss = figures::most_rss(usage, process, self.origin, until);
         figures.extend(rss.map(|rss| (Metric::CollectorRss, rss)));

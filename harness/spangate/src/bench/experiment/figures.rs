@@ -111,23 +111,32 @@ pub(super) fn most_rss(usage: &Measurements, process: &str, from: UnixNanos, to:
     within.filter_map(|sample| Some(sample.processes.get(process)?.rss)).max().map(|bytes| bytes as f64)
 }
 
-/// CPU time of a process from `from` to `to` in seconds, without what it uses at rest by the second span of time.
+/// CPU time of a process from `from` to `to` in seconds, without what it uses at rest by the second span of time; or why
+/// nothing is known of it.
 pub(super) fn own_cpu(
     usage: &Measurements,
     process: &str,
     (from, to): (UnixNanos, UnixNanos),
     rest: Option<(UnixNanos, UnixNanos)>,
-) -> Option<f64> {
+) -> Result<f64, String> {
     let used = |from, to| {
-        let nanos = usage.cpu_at(process, to)?.saturating_sub(usage.cpu_at(process, from)?);
-        Some(nanos as f64 / 1e9)
+        let read = |at| usage.cpu_at(process, at);
+        let nanos = read(from).zip(read(to)).map(|(before, after)| after.saturating_sub(before));
+        let nanos = nanos.ok_or_else(|| {
+            format!("what {process} used was not read: its /proc cannot be seen from here")
+        })?;
+        Ok::<_, String>(nanos as f64 / 1e9)
     };
     let at_rest = match rest.map(|(from, to)| (from, to, to.since(from).as_secs_f64())) {
         // What it uses at rest was to be measured: where it was not, nothing is known of the rest.
         Some((from, to, seconds)) if seconds > 0.0 => used(from, to)? / seconds,
         _ => 0.0,
     };
-    Some(used(from, to)? - at_rest * to.since(from).as_secs_f64())
+    let own = used(from, to)? - at_rest * to.since(from).as_secs_f64();
+    if own <= 0.0 {
+        return Err(format!("{process} used no more CPU time than at rest: it was not quiet then"));
+    }
+    Ok(own)
 }
 
 /// Why a unit does not count that ran beside one which does not.
@@ -158,10 +167,13 @@ pub fn in_common(
 /// The figures of a unit with an API server in that time, or why it does not count.
 pub fn of_api_server(evidence: &Evidence, (from, to): (UnixNanos, UnixNanos)) -> Result<Found, String> {
     let facts = &evidence.facts;
-    let generator = &facts.generator;
-    if generator.start_lag_p99_us > MOST_LATE_US {
-        let late = text::nanos(generator.start_lag_p99_us * 1000);
-        return Err(format!("the load was late: one request in a hundred by {late} or more"));
+    if let Some(rest) = facts.rest.as_ref().filter(|rest| !rest.quiet) {
+        let waited = text::duration(Duration::from_secs_f64(rest.seconds));
+        // What it was at then, and is no more under load, would be taken off.
+        return Err(format!(
+            "the API server was not quiet after {waited}: {} of a CPU",
+            text::percent(rest.share)
+        ));
     }
     let (times, figures) = between(evidence, from, to)?;
     let line = line(&evidence.usage, Measurements::API_SERVER, facts.load_start);
@@ -179,6 +191,11 @@ pub(crate) fn between(
     let (facts, usage) = (&evidence.facts, &evidence.usage);
     if let Some(why) = &facts.generator.bottleneck {
         return Err(format!("the load was late: {why}"));
+    }
+    let late = facts.generator.start_lag_p99_us;
+    if late > MOST_LATE_US {
+        let late = text::nanos(late * 1000);
+        return Err(format!("the load was late: one request in a hundred by {late} or more"));
     }
     if let Some(stolen) = usage.stolen_between(from, to).filter(|stolen| *stolen > MOST_STOLEN) {
         return Err(format!("the machine below took {} of the time for others", text::percent(stolen)));
@@ -206,8 +223,7 @@ pub(crate) fn between(
     times.sort_unstable_by(f64::total_cmp);
     let server = Measurements::API_SERVER;
     let rest = facts.rest.as_ref().map(|rest| (rest.from, rest.to));
-    let cpu = own_cpu(usage, server, (from, to), rest);
-    let cpu = cpu.ok_or("what the API server used was not read: its /proc cannot be seen from here")?;
+    let cpu = own_cpu(usage, server, (from, to), rest)?;
     let mut figures = BTreeMap::from([(Metric::CpuPerRequest, cpu / n as f64)]);
     figures.extend(most_rss(usage, server, from, to).map(|rss| (Metric::Rss, rss)));
     for (metric, share) in
@@ -248,7 +264,7 @@ fn collector(evidence: &Evidence, from: UnixNanos, to: UnixNanos) -> Vec<(Metric
         PassageOutcome::Refused { .. } | PassageOutcome::Failed { .. } => passage.spans,
     });
     let refused = (spans > 0).then(|| (Metric::Refused, refused.sum::<u64>() as f64 / spans as f64));
-    let cpu = own_cpu(usage, process, (from, to), None).filter(|_| spans > 0);
+    let cpu = own_cpu(usage, process, (from, to), None).ok().filter(|_| spans > 0);
     let cpu = cpu.map(|cpu| (Metric::CollectorCpuPerSpan, cpu / spans as f64));
     let rss = most_rss(usage, process, from, to).map(|rss| (Metric::CollectorRss, rss));
     cpu.into_iter().chain(rss).chain(refused).collect()
@@ -360,6 +376,18 @@ mod tests {
         };
         let late = broken(&|evidence| evidence.facts.generator.start_lag_p99_us = 20_000);
         assert_eq!(late, "the load was late: one request in a hundred by 20.0ms or more");
+        let busy = broken(&|evidence| {
+            let rest = evidence.facts.rest.as_mut().unwrap();
+            (rest.quiet, rest.seconds, rest.share) = (false, 12.0, 0.31);
+        });
+        assert_eq!(busy, "the API server was not quiet after 12.0s: 31.0% of a CPU");
+        let idle = broken(&|evidence| {
+            for (n, sample) in (0..).zip(&mut evidence.usage.0) {
+                sample.processes.get_mut(Measurements::API_SERVER).unwrap().cpu_nanos =
+                    100_000_000 * u64::min(n, 8);
+            }
+        });
+        assert_eq!(idle, "kube-apiserver used no more CPU time than at rest: it was not quiet then");
         let failed = broken(&|evidence| {
             evidence.requests.iter_mut().skip(1500).take(20).for_each(|it| it.outcome = Outcome::Timeout);
         });
