@@ -16,11 +16,11 @@ use spangate_trace::stats::{
 use super::{
     Comparison, Measured, Metric, OverheadRules,
     compare::{ArmRow, Effect, Method, POWER, compare_by},
-    gate::Look,
+    gate::{Look, measurements_that_count},
     judge::{about_none, judge_arm},
     rules::OverheadRule,
 };
-use crate::{error::CommandError, report::overall, verdict::Verdict};
+use crate::{error::CommandError, measure::Machine, report::overall, verdict::Verdict};
 
 /// Figures that were saved under a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl Baseline {
     /// Whether figures that were measured are of the same kind of machine, so that times may be compared.
     pub fn is_of_the_machine_of(&self, measured: &Measured) -> bool {
         let (was, is) = (&self.measured.key, &measured.key);
-        was.cpu == is.cpu && was.cores == is.cores
+        Machine::same_cpus((&was.cpu, was.cores), (&is.cpu, is.cores))
     }
 
     /// Holds figures against it, arm by arm, and judges them. Of another machine only what travels is compared.
@@ -135,6 +135,7 @@ impl Baseline {
             let message = format!("no arm of the baseline {} was measured", self.name);
             return Err(CommandError::usage(message).help(format!("it has {}", arms.join(", "))));
         }
+        look.verdicts.extend(measurements_that_count(measured));
         look.status = overall(&look.verdicts);
         Ok(look)
     }
@@ -267,6 +268,10 @@ mod tests {
         assert!(statuses(&new, &rules).iter().all(|(_, status)| *status == Status::Fail));
         new.key.cpu = "another".to_owned();
         assert!(statuses(&new, &rules).iter().all(|(_, status)| *status == Status::Inconclusive));
+        new.units.iter_mut().step_by(3).for_each(|unit| unit.excluded = Some("too busy".to_owned()));
+        let open = ("measurements that count".to_owned(), Status::Inconclusive);
+        assert!(statuses(&new, &saved().default_rules()).contains(&open));
+        new.units.iter_mut().for_each(|unit| unit.excluded = None);
         assert!(statuses(&new, &saved().default_rules()).iter().all(|(_, status)| *status == Status::Pass));
     }
 

@@ -1,9 +1,6 @@
 //! A gate on what tracing costs: when to look, what a look says, and the report in every form.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -75,22 +72,21 @@ pub fn look(measured: &Measured, rules: &OverheadRules, plan: &Sequential, today
     let method = Method { confidence: plan.each(), pairing: Pairing::AtOnce, ..Method::default() };
     let comparison = compare_by(measured, &method);
     let mut verdicts = judge(&comparison, rules, today);
-    verdicts.extend(rounds_that_count(measured));
+    verdicts.extend(measurements_that_count(measured));
     Look { comparison, status: overall(&verdicts), verdicts }
 }
 
-/// What leaves a gate open however its rules are judged: so many rounds do not count that the others are chosen. A server that
-/// fails in most rounds is judged by those in which it does not, otherwise.
-fn rounds_that_count(measured: &Measured) -> Option<Verdict> {
-    let rounds: BTreeSet<u32> = measured.units.iter().map(|unit| unit.round).collect();
-    let void = measured.units.iter().filter_map(|unit| Some((unit.round, unit.excluded.as_deref()?)));
-    let void: BTreeMap<u32, &str> = void.collect();
-    if !too_many_void(void.len() as u64, rounds.len() as u64) {
+/// What leaves a gate open however its rules are judged: so much of what was measured does not count that the rest is chosen.
+/// A server that fails most of the time would be judged by the times when it does not.
+pub(super) fn measurements_that_count(measured: &Measured) -> Option<Verdict> {
+    let void: Vec<&str> = measured.units.iter().filter_map(|unit| unit.excluded.as_deref()).collect();
+    let all = measured.units.len();
+    if !too_many_void(void.len() as u64, all as u64) {
         return None;
     }
-    let why: Vec<&str> = void.values().copied().take(3).collect();
-    let mut verdict = Verdict::new("rounds that count");
-    verdict.undecided(format!("{} of {} rounds do not count: {}", void.len(), rounds.len(), why.join("; ")));
+    let why: Vec<&str> = void.iter().copied().collect::<BTreeSet<_>>().into_iter().take(3).collect();
+    let mut verdict = Verdict::new("measurements that count");
+    verdict.undecided(format!("{} of {all} do not count: {}", void.len(), why.join("; ")));
     Some(verdict)
 }
 
@@ -304,7 +300,7 @@ mod tests {
         let open = failing(5);
         assert_eq!((open.status, open.is_decided()), (Status::Inconclusive, false));
         let why = &open.verdicts.last().unwrap().reasons[0];
-        assert!(why.starts_with("5 of 17 rounds do not count: head: 40 requests failed"), "{why}");
+        assert!(why.starts_with("10 of 34 do not count: head: 40 requests failed"), "{why}");
     }
 
     #[test]

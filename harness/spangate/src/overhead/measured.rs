@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::measure::Beside;
+use crate::{measure::Beside, report::Component};
 
 /// What an experiment measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,21 @@ pub struct Key {
     pub cores: usize,
     /// The release of the kernel.
     pub kernel: String,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// Notes what ran. Of a component that ran in several versions all are named, in the order in which they came.
+    pub(crate) fn learn(&mut self, components: Vec<Component>) {
+        for component in components {
+            let versions = self.versions.entry(component.name).or_default();
+            if !versions.split(", ").any(|version| version == component.version) {
+                let comma = if versions.is_empty() { "" } else { ", " };
+                *versions = format!("{versions}{comma}{}", component.version);
+            }
+        }
+    }
 }
 
 /// An arm of an experiment.
@@ -106,4 +121,26 @@ pub enum Metric {
     LagP50,
     /// The 99th percentile of that time.
     LagP99,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{overhead::testing::key, report::Component};
+
+    /// Scenario: two servers of different builds, each beside an etcd of the same one.
+    /// Guarantees: both builds are named, and what is in both once.
+    #[test]
+    fn every_version_that_ran_is_named() {
+        let mut key = key();
+        let ran = |name: &str, version: &str| Component {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            source: "cache".to_owned(),
+        };
+        key.versions.clear();
+        key.learn(vec![ran("kube-apiserver", "1.36.1"), ran("etcd", "3.7.3")]);
+        key.learn(vec![ran("kube-apiserver", "1.37.2"), ran("etcd", "3.7.3")]);
+        let versions: Vec<_> = key.versions.iter().map(|(name, at)| format!("{name} {at}")).collect();
+        assert_eq!(versions, ["etcd 3.7.3", "kube-apiserver 1.36.1, 1.37.2"]);
+    }
 }

@@ -278,9 +278,7 @@ impl Rounds<'_> {
             self.failed = 0;
             let _ = std::fs::remove_dir_all(&path);
         }
-        for component in components {
-            self.measured.key.versions.entry(component.name).or_insert(component.version);
-        }
+        self.measured.key.learn(components);
         let counts = figures.is_ok();
         for (index, arm) in ARMS.into_iter().enumerate() {
             let mut unit = Unit {

@@ -12,7 +12,6 @@ use crate::{
     event::{Event, Events},
     exit::Exit,
     overhead::{Unit, found::MEASURED},
-    report::Component,
 };
 
 // === impl Rounds ===
@@ -82,7 +81,7 @@ impl Rounds {
                 Err(why) => unit.excluded = Some(why),
             }
             self.measured.units.push(unit);
-            self.learn_versions(components);
+            self.measured.key.learn(components);
             errors.extend(error.map(|error| (arm, error)));
         }
         self.save()?;
@@ -92,17 +91,6 @@ impl Rounds {
             }
         }
         Ok(())
-    }
-
-    /// Notes what ran.
-    fn learn_versions(&mut self, components: Vec<Component>) {
-        for component in components {
-            let versions = self.measured.key.versions.entry(component.name).or_default();
-            if !versions.split(", ").any(|version| version == component.version) {
-                let comma = if versions.is_empty() { "" } else { ", " };
-                *versions = format!("{versions}{comma}{}", component.version);
-            }
-        }
     }
 
     /// Leaves out an arm that cannot be measured; without the reference there is nothing to compare with.
