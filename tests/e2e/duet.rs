@@ -34,7 +34,7 @@ fn measured(design: &Design) -> Option<Row> {
     }
 }
 
-/// Scenario: ten pairs of short blocks of reads, traced and not.
+/// Scenario: sixteen pairs of short blocks of reads, traced and not.
 /// Guarantees: most of the pairs count, a traced read has the spans of one, and it costs more than one that is not.
 #[test]
 fn tracing_a_read_costs_cpu() {

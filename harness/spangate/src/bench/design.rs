@@ -84,6 +84,14 @@ impl Operation {
         }
     }
 
+    /// Requests that it sends each time.
+    pub(super) const fn requests(self) -> u32 {
+        match self {
+            Self::Update => 2,
+            Self::Get | Self::List | Self::Create | Self::Patch => 1,
+        }
+    }
+
     /// As an entry of a mix.
     const fn entry(self) -> &'static str {
         match self {
@@ -99,8 +107,9 @@ impl Operation {
 // === impl Design ===
 
 impl Design {
-    /// Pairs without which nothing can be said (`docs/overhead.md`).
-    pub const FEWEST_PAIRS: u32 = 10;
+    /// Pairs without which nothing can be said: so many have eight equal blocks that follow each other, in whatever order they
+    /// are drawn, and fewer have no interval at 99 % (`docs/overhead.md`).
+    pub const FEWEST_PAIRS: u32 = 16;
 
     /// Says what is wrong with it, if anything is.
     pub fn check(&self) -> Result<(), CommandError> {
@@ -114,6 +123,10 @@ impl Design {
         }
         if !(1.0..=10_000.0).contains(&self.rate) {
             wrong.push(format!("--rate must be 1/s to 10000/s, got {}/s", self.rate));
+        }
+        // All else that a scenario takes from here is right now.
+        if wrong.is_empty() && spangate_scenario::parse("the duet", &self.scenario(Operation::Get)).is_err() {
+            wrong.push(format!("--kubernetes must be a version, such as 1.37 or 1.37.2, got {}", self.kubernetes));
         }
         if wrong.is_empty() { Ok(()) } else { Err(CommandError::usage(wrong.join("\n"))) }
     }
@@ -218,5 +231,11 @@ mod tests {
         let design = Design { pairs: 1, rate: 0.0, block: Duration::from_millis(1), ..design() };
         let told = design.check().unwrap_err().to_string();
         assert!(["--pairs", "--rate", "--block"].iter().all(|option| told.contains(option)), "{told}");
+        assert!(self::design().check().is_ok());
+        for version in ["latest", "1.37\"}"] {
+            let design = Design { kubernetes: version.to_owned(), ..self::design() };
+            let told = design.check().unwrap_err().to_string();
+            assert!(told.starts_with("--kubernetes must be a version"), "{told}");
+        }
     }
 }

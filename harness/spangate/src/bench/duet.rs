@@ -8,7 +8,7 @@ use super::{
     analysis::analyse,
     design::{Design, Operation},
     report::{DuetReport, Said},
-    trouble::{Stretch, look_for_space},
+    trouble::{Stretch, look_for_counts, look_for_space},
 };
 use crate::{
     error::CommandError,
@@ -44,6 +44,7 @@ pub async fn run(
     carry_out: impl AsyncFn(Operation, Plan, &RunOptions) -> Result<(Report, RunDirectory), CommandError>,
     events: &Events,
 ) -> Result<(DuetReport, RunDirectory), CommandError> {
+    look_for_counts()?;
     let (start, began) = (Instant::now(), jiff::Timestamp::now());
     let time = began.strftime("%Y%m%dT%H%M%SZ").to_string();
     let unusable =

@@ -75,10 +75,10 @@ impl DuetReport {
         }
     }
 
-    /// Inconclusive when nothing can be said of an operation, or when equal blocks differ.
+    /// Inconclusive when nothing can be said of an operation, or when equal blocks differ or are too few to tell.
     pub fn exit(&self) -> Exit {
         let doubtful = |said: &Said| match said {
-            Said::Row(row) => row.control.is_some_and(|control| !control.contains(0.0)),
+            Said::Row(row) => row.control.is_none_or(|control| !control.contains(0.0)),
             Said::Nothing { .. } => true,
         };
         if self.rows.iter().any(doubtful) { Exit::Inconclusive } else { Exit::Pass }
@@ -115,7 +115,7 @@ impl DuetReport {
         }
         let _ = write!(
             out,
-            "CPU of kube-apiserver a request, medians with 95% intervals of the bootstrap; {} pairs of blocks of {} s at \
+            "CPU of kube-apiserver a request, medians with 95% intervals of the bootstrap (equal blocks 99%); {} pairs of blocks of {} s at \
              {}/s.\n{}; {cpus} CPUs ({cpu}), Linux {kernel}; {}.\n`{}`\n",
             design.pairs,
             design.block.as_secs_f64(),
@@ -156,7 +156,7 @@ fn cells(said: &Said) -> [String; 8] {
         time(&row.adds),
         part(&row.part),
         row.control.as_ref().map_or_else(
-            || "-".to_owned(),
+            || "too few".to_owned(),
             |control| {
                 let mark = if control.contains(0.0) { "" } else { " DIFFER" };
                 format!("{}{mark}", time(control))
@@ -207,6 +207,11 @@ mod tests {
         let doubtful = report(5e4);
         assert_eq!(doubtful.exit(), Exit::Inconclusive);
         assert!(doubtful.text().contains("DIFFER"), "{}", doubtful.text());
+        let mut unknown = report(0.0);
+        if let Said::Row(row) = &mut unknown.rows[0] {
+            row.control = None;
+        }
+        assert_eq!(unknown.exit(), Exit::Inconclusive);
     }
 
     #[test]

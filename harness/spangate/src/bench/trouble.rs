@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{error::CommandError, run::directory::RunDirectory};
+use crate::{error::CommandError, measure::Meter, run::directory::RunDirectory};
 
 /// Something that takes time, by both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,23 @@ pub(crate) fn too_many_void(void: u64, all: u64) -> bool {
     void as f64 > MOST_VOID * all as f64
 }
 
+/// Refuses a machine that does not say what its processes use, before an hour is spent on figures without them.
+pub(crate) fn look_for_counts() -> Result<(), CommandError> {
+    let read = Meter::new(std::process::id()).read().map_err(|error| error.to_string());
+    counts(read.map(|usage| usage.cpu_nanos))
+}
+
+fn counts(read: Result<u64, String>) -> Result<(), CommandError> {
+    let why = match read {
+        // Whoever asks has used some.
+        Ok(nanos) if nanos > 0 => return Ok(()),
+        Ok(_) => "it is 0".to_owned(),
+        Err(error) => error,
+    };
+    let message = format!("CPU time of processes cannot be read here from /proc/PID/task/*/schedstat: {why}");
+    Err(CommandError::environment(message).help("measure on Linux with its scheduler's counts: not in a sandbox that hides them"))
+}
+
 /// Refuses a disk that is nearly full, before what is measured is half written.
 pub(crate) fn look_for_space(directory: &RunDirectory) -> Result<(), CommandError> {
     let Ok(disk) = rustix::fs::statvfs(directory.path()) else { return Ok(()) };
@@ -84,6 +101,20 @@ mod tests {
         assert!(slept.contains("+3600.0 s"), "{slept}");
         assert!(agree(Duration::from_secs(30), wall(-5)).is_err());
         assert!(Stretch::begin().clocks_agree().is_ok());
+    }
+
+    #[test]
+    fn a_quarter_that_does_not_count_is_the_most() {
+        assert!(!too_many_void(0, 0) && !too_many_void(5, 20) && too_many_void(6, 20));
+    }
+
+    #[test]
+    fn a_machine_without_counts_is_told_beforehand() {
+        assert!(look_for_counts().is_ok());
+        let hidden = counts(Err("No such file or directory".to_owned())).unwrap_err();
+        assert!(hidden.to_string().contains("schedstat: No such file"), "{hidden}");
+        assert_eq!(hidden.exit(), crate::exit::Exit::Environment);
+        assert!(counts(Ok(0)).is_err());
     }
 
     #[test]

@@ -102,7 +102,13 @@ impl Meter {
         let mut now = BTreeMap::new();
         for entry in fs::read_dir(self.directory.join("task"))? {
             let entry = entry?;
-            let Ok(text) = fs::read_to_string(entry.path().join("schedstat")) else { continue };
+            let text = match fs::read_to_string(entry.path().join("schedstat")) {
+                Ok(text) => text,
+                // It has ended since it was listed.
+                Err(error) if is_gone(&error) => continue,
+                // Whoever cannot be read now would count as ended, and once more when it can.
+                Err(error) => return Err(error),
+            };
             let counts = Scheduled::parse(&text).ok_or_else(|| unreadable("schedstat"))?;
             now.insert(entry.file_name().to_string_lossy().into_owned(), counts);
         }
@@ -150,6 +156,12 @@ impl Meter {
         detail.pss = memory.ok().and_then(|text| field(&text, "Pss:")).map(|kib| 1024 * kib);
         Ok(detail)
     }
+}
+
+/// Whether a thread was not there any more when it was read.
+fn is_gone(error: &io::Error) -> bool {
+    let no_such_process = rustix::io::Errno::SRCH.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(no_such_process)
 }
 
 fn unreadable(what: &str) -> io::Error {
@@ -265,6 +277,13 @@ mod tests {
         worker.join().unwrap();
         let without = meter.read().unwrap();
         assert!(without.cpu_nanos >= with.cpu_nanos, "{with:?} {without:?}");
+    }
+
+    #[test]
+    fn only_what_is_gone_has_ended() {
+        let of = |errno: rustix::io::Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        assert!(is_gone(&of(rustix::io::Errno::SRCH)) && is_gone(&of(rustix::io::Errno::NOENT)));
+        assert!(!is_gone(&of(rustix::io::Errno::MFILE)) && !is_gone(&of(rustix::io::Errno::ACCESS)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{
     simulate::Noise,
 };
 use crate::{
-    bench::trouble::{Stretch, look_for_space},
+    bench::trouble::{Stretch, look_for_counts, look_for_space},
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
@@ -193,6 +193,7 @@ pub async fn run(
     events: &Events,
     cancel: &CancellationToken,
 ) -> Result<(OverheadReport, RunDirectory), CommandError> {
+    look_for_counts()?;
     let began = jiff::Timestamp::now();
     let time = began.strftime("%Y%m%dT%H%M%SZ").to_string();
     let directory = RunDirectory::create(&options.out, "gate", &time).map_err(unusable)?;

@@ -19,6 +19,7 @@ use super::{
     stop::Stop,
 };
 use crate::{
+    bench::trouble::look_for_counts,
     error::CommandError,
     event::{Event, Events},
     measure::{Beside, Machine},
@@ -97,6 +98,7 @@ pub async fn run(
     measure: impl AsyncFn(&[Task<'_>]) -> Vec<Result<Outcome, CommandError>>,
     events: &Events,
 ) -> Result<(ExperimentReport, RunDirectory), CommandError> {
+    look_for_counts()?;
     let began = jiff::Timestamp::now();
     let mut rounds = match (&options.resume, experiment) {
         (Some(directory), given) => Rounds::resume(directory, given)?,
