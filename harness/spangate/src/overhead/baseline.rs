@@ -206,6 +206,7 @@ fn effect_apart(before: &[f64], after: &[f64], method: &Method) -> Option<Effect
     let pairs = before.len().min(after.len()) as u64;
     Some(Effect {
         pairs,
+        from_nothing: 0,
         reference: median_value(before)?,
         value: median_value(after)?,
         ratio,

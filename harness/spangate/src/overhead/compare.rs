@@ -79,6 +79,9 @@ pub struct Figure {
     pub rounds: u64,
     /// The median of the rounds, in the unit of the metric.
     pub value: Estimate,
+    /// The most of any round.
+    #[serde(default)]
+    pub most: f64,
     /// What it is of the reference's; nothing for the reference itself, where no round has both, or where the reference
     /// has nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,8 +92,11 @@ pub struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Effect {
-    /// Rounds that have both.
+    /// Rounds that have both, and a ratio.
     pub pairs: u64,
+    /// Rounds in which the reference has nothing and the arm has something, so that they have no ratio.
+    #[serde(default)]
+    pub from_nothing: u64,
     /// The reference's median in those rounds.
     pub reference: f64,
     /// The arm's median in those rounds.
@@ -158,7 +164,8 @@ fn figure(measured: &Measured, arm: &Arm, metric: Metric, method: &Method) -> Op
     } else {
         effect(&pairs(&measured.by_round(&measured.reference, metric), &rounds), method)
     };
-    Some(Figure { metric, rounds: values.len() as u64, value, effect })
+    let most = values.iter().copied().fold(f64::MIN, f64::max);
+    Some(Figure { metric, rounds: values.len() as u64, value, most, effect })
 }
 
 /// The values of rounds that have both, the reference's first.
@@ -173,6 +180,11 @@ pub(crate) fn effect(pairs: &[(f64, f64)], method: &Method) -> Option<Effect> {
         Pairing::InTurn => pairs.to_vec(),
         Pairing::AtOnce => pairs.iter().copied().filter(|(reference, _)| *reference > 0.0).collect(),
     };
+    let has_no_ratio = |(reference, value): &&(f64, f64)| *reference <= 0.0 && *value > 0.0;
+    let from_nothing = match method.pairing {
+        Pairing::InTurn => 0,
+        Pairing::AtOnce => pairs.iter().filter(has_no_ratio).count(),
+    };
     let pairs = usable.as_slice();
     let ratio = match method.pairing {
         Pairing::InTurn => ratio_of_medians(pairs, &method.bootstrap())?,
@@ -182,6 +194,7 @@ pub(crate) fn effect(pairs: &[(f64, f64)], method: &Method) -> Option<Effect> {
     let middle = |side: fn(&(f64, f64)) -> f64| median_value(&pairs.iter().map(side).collect::<Vec<f64>>());
     Some(Effect {
         pairs: pairs.len() as u64,
+        from_nothing: from_nothing as u64,
         reference: middle(|pair| pair.0)?,
         value: middle(|pair| pair.1)?,
         ratio,
@@ -298,7 +311,7 @@ mod tests {
         let method = Method { pairing: Pairing::AtOnce, ..Method::default() };
         let comparison = compare_by(&measured, &method);
         let effect = comparison.figure("head", Metric::CpuPerRequest).unwrap().effect.unwrap();
-        assert_eq!((effect.pairs, effect.detectable), (1, None));
+        assert_eq!((effect.pairs, effect.from_nothing, effect.detectable), (1, 19, None));
     }
 
     #[test]

@@ -105,6 +105,12 @@ fn weigh(effect: &Effect, rule: &OverheadRule, comparison: &Comparison, verdict:
     verdict.check(check.with_interval(interval));
     if !enough {
         verdict.undecided(format!("{} pairs have no interval of this confidence: {needed} do", effect.pairs));
+    } else if !beyond && effect.from_nothing > 0 && most.is_some() {
+        verdict.undecided(format!(
+            "in {} rounds more the reference has none and {} has some, which no ratio tells",
+            effect.from_nothing,
+            metric.label()
+        ));
     } else if !beyond
         && (most.is_some_and(|most| ratio.high > most) || least.is_some_and(|least| ratio.low < least))
     {
@@ -118,16 +124,18 @@ fn weigh(effect: &Effect, rule: &OverheadRule, comparison: &Comparison, verdict:
 /// The verdict where the reference has nothing, so that no ratio says how much more something is.
 fn without_ratio(figure: &Figure, rule: &OverheadRule, comparison: &Comparison, verdict: &mut Verdict) {
     let metric = rule.metric;
-    let none = comparison.figure(&comparison.reference, metric).is_some_and(|it| it.value.high <= 0.0);
+    // Of all rounds: the middle of many is 0 where a few are not.
+    let none = comparison.figure(&comparison.reference, metric).is_some_and(|it| it.most <= 0.0);
     let enough = figure.rounds >= fewest(comparison.method.confidence);
     let (value, n) = (figure.value, usize::try_from(figure.rounds).unwrap_or(usize::MAX));
-    if none && enough && value.high <= 0.0 {
+    if none && enough && figure.most <= 0.0 {
         verdict.check(Check::bound(metric.label(), "none in either", rule.change.to_string(), n, true));
     } else if none && enough && value.low > 0.0 && rule.change.more().is_some() {
         let observed = format!("none -> {}", metric.show(value.value));
         verdict.check(Check::bound(metric.label(), observed, rule.change.to_string(), n, false));
     } else {
-        verdict.undecided(format!("{} cannot be compared: too few rounds, or none in one", metric.label()));
+        let some = if figure.most > 0.0 { ", and some in a few" } else { "" };
+        verdict.undecided(format!("{} cannot be compared: too few rounds, or none in most{some}", metric.label()));
     }
 }
 
@@ -159,7 +167,7 @@ mod tests {
     use crate::{
         overhead::{
             Measured,
-            compare::{Method, compare_by},
+            compare::{Method, Pairing, compare_by},
             rules::{Acknowledgement, Day, parse},
             testing::measured,
         },
@@ -267,5 +275,30 @@ mod tests {
         };
         assert_eq!(status(&losing(0.0), &rules), Status::Pass);
         assert_eq!(status(&losing(0.1), &rules), Status::Fail);
+        // The middle of the rounds is nothing, and three of them lost something.
+        let mut seldom = losing(0.0);
+        let of_head = seldom.units.iter_mut().filter(|unit| unit.arm == "head");
+        of_head.take(3).for_each(|unit| *unit.figures.get_mut(&Metric::Loss).unwrap() = 0.2);
+        assert_eq!(status(&seldom, &rules), Status::Inconclusive);
+    }
+
+    /// Scenario: the reference lost something in nine rounds of twelve, and the new one as much; in the other three only the
+    /// new one did.
+    /// Guarantees: it is not green by the nine rounds that have a ratio.
+    #[test]
+    fn more_from_nothing_is_not_left_out() {
+        let text =
+            "apiVersion: spangate/v1alpha1\nkind: OverheadRules\nrules: [{metric: loss, change: < +5%}]\n";
+        let rules = parse("rules.yaml", text).unwrap();
+        let losing = |nothing: u32| {
+            let mut measured = pairs(12, 1.0, 0.0);
+            for unit in &mut measured.units {
+                let none = unit.arm == "base" && unit.round < nothing;
+                unit.figures.insert(Metric::Loss, if none { 0.0 } else { 0.1 });
+            }
+            let method = Method { confidence: 0.99, pairing: Pairing::AtOnce, ..Method::default() };
+            judge(&compare_by(&measured, &method), &rules, TODAY)[0].status
+        };
+        assert_eq!((losing(0), losing(3)), (Status::Pass, Status::Inconclusive));
     }
 }

@@ -169,7 +169,7 @@ impl ExperimentReport {
         let fewest = fewest(self.comparison.method.confidence);
         let verdict = |row: &ArmRow| {
             let mut verdict = Verdict::new(row.arm.name.clone());
-            for Figure { metric, rounds, value, effect } in &row.figures {
+            for Figure { metric, rounds, value, effect, .. } in &row.figures {
                 let n = usize::try_from(*rounds).unwrap_or(usize::MAX);
                 let mut shown = interval(value, |value| metric.show(value));
                 if let Some(effect) = effect {
