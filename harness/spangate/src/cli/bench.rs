@@ -35,18 +35,18 @@ pub(super) enum BenchCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct OverheadArgs {
-    /// The experiment.
-    #[arg(value_name = "FILE", default_value = "experiments/overhead.yaml")]
-    file: PathBuf,
+    /// The experiment [default: experiments/overhead.yaml].
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     more: ExperimentArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CollectorArgs {
-    /// The experiment.
-    #[arg(value_name = "FILE", default_value = "experiments/collector.yaml")]
-    file: PathBuf,
+    /// The experiment [default: experiments/collector.yaml].
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     more: ExperimentArgs,
 }
@@ -62,7 +62,7 @@ struct ExperimentArgs {
     /// Seed, in place of the experiment's own.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Directory of a bench that broke off, to go on with; its experiment is used.
+    /// Directory of a bench that broke off, to go on with; its experiment is used, and FILE must not differ from it.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["arms", "rounds", "seed"])]
     resume: Option<PathBuf>,
     /// Directory in which the bench makes its own.
@@ -140,8 +140,8 @@ async fn duet(args: DuetArgs, session: &Session) -> Result<Exit, CommandError> {
 async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, CommandError> {
     let more = &args.more;
     one_output(more.markdown.as_deref(), session)?;
-    let base = base(&args.file);
-    let experiment = more.experiment(&args.file, |task| api_server::plan(task).map(drop))?;
+    let file = file(args.file.as_deref(), "experiments/overhead.yaml");
+    let experiment = more.experiment(args.file.as_deref(), file, |task| api_server::plan(task).map(drop))?;
     let (events, shown) = terminal::show(session.global.quiet);
     let measure = async |tasks: &[Task<'_>]| {
         let (events, shown) = terminal::show(session.global.quiet);
@@ -151,7 +151,7 @@ async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, Comman
         let _ = shown.await;
         outcomes
     };
-    let options = more.options(base, format!("spangate bench overhead {}", more.repeat(&args.file)));
+    let options = more.options(base(file), format!("spangate bench overhead {}", more.repeat(file)));
     let bench = experiment::run(experiment, &options, &session.cancel, measure, &events);
     let outcome = Box::pin(bench).await;
     drop::<Events>(events);
@@ -162,8 +162,9 @@ async fn overhead(args: &OverheadArgs, session: &Session) -> Result<Exit, Comman
 async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, CommandError> {
     let more = &args.more;
     one_output(more.markdown.as_deref(), session)?;
-    let base = base(&args.file);
-    let experiment = more.experiment(&args.file, |task| experiment::collector::prepare(task).map(drop))?;
+    let file = file(args.file.as_deref(), "experiments/collector.yaml");
+    let experiment =
+        more.experiment(args.file.as_deref(), file, |task| experiment::collector::prepare(task).map(drop))?;
     let (events, shown) = terminal::show(session.global.quiet);
     let measure = async |tasks: &[Task<'_>]| {
         let mut outcomes = Vec::new();
@@ -172,7 +173,7 @@ async fn collector(args: &CollectorArgs, session: &Session) -> Result<Exit, Comm
         }
         outcomes
     };
-    let options = more.options(base, format!("spangate bench collector {}", more.repeat(&args.file)));
+    let options = more.options(base(file), format!("spangate bench collector {}", more.repeat(file)));
     let bench = experiment::run(experiment, &options, &session.cancel, measure, &events);
     let outcome = Box::pin(bench).await;
     drop::<Events>(events);
@@ -186,6 +187,11 @@ fn one_output(markdown: Option<&Path>, session: &Session) -> Result<(), CommandE
         return Err(CommandError::usage("--markdown - and --output json both want standard output"));
     }
     Ok(())
+}
+
+/// The experiment's file: that of the command line, or else ours.
+fn file<'f>(given: Option<&'f Path>, default: &'f str) -> &'f Path {
+    given.unwrap_or_else(|| Path::new(default))
 }
 
 /// The directory that the files of an experiment are relative to.
@@ -285,13 +291,14 @@ impl Said {
 // === impl ExperimentArgs ===
 
 impl ExperimentArgs {
-    /// Reads the experiment and everything that it names. Nothing where a bench is gone on with.
+    /// Reads the experiment and everything that it names. Nothing where a bench is gone on with, and no file was given.
     fn experiment(
         &self,
+        given: Option<&Path>,
         file: &Path,
         check: impl Fn(&Task<'_>) -> Result<(), CommandError>,
     ) -> Result<Option<Experiment>, CommandError> {
-        if self.resume.is_some() {
+        if self.resume.is_some() && given.is_none() {
             return Ok(None);
         }
         let choice = Choice { arms: &self.arms, rounds: self.rounds, seed: self.seed };

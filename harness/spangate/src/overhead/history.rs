@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
     path::Path,
 };
 
@@ -113,16 +113,32 @@ impl Entry {
         Self { at, label, arms: arms.collect(), key: measured.key.clone() }
     }
 
-    /// Adds it to the end of a history, which is made if it is not there.
+    /// Adds it to the end of a history, which is made if it is not there. What is in it already is not added again: a job that
+    /// is repeated, or a gate that has added its own, makes no second point.
     pub fn append(&self, path: &Path) -> Result<(), CommandError> {
-        let mut line = serde_json::to_string(self)
+        let unwritable = |error| {
+            CommandError::environment(format!("cannot add to the history {}", path.display())).because(error)
+        };
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(unwritable(error)),
+        };
+        let same = |line: &str| {
+            let entry = serde_json::from_str::<Self>(line).ok();
+            entry.is_some_and(|it| it.at == self.at && it.key == self.key && it.arms == self.arms)
+        };
+        if text.lines().any(same) {
+            return Ok(());
+        }
+        let line = serde_json::to_string(self)
             .map_err(|error| CommandError::bug("cannot write the history as JSON").because(error))?;
-        line.push('\n');
+        // What a full disk cut off stays a line of its own.
+        let cut_off = !text.is_empty() && !text.ends_with('\n');
+        let line = format!("{}{line}\n", if cut_off { "\n" } else { "" });
         // In one piece: two that add at the same time do not mix.
         let file = OpenOptions::new().create(true).append(true).open(path);
-        file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|error| {
-            CommandError::environment(format!("cannot add to the history {}", path.display())).because(error)
-        })
+        file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(unwritable)
     }
 }
 
@@ -136,7 +152,9 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, CommandError> {
     let mut entries = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let entry: Entry = serde_json::from_str(line).map_err(|error| {
-            CommandError::usage(format!("line {number} of {} is broken", path.display())).because(error)
+            CommandError::usage(format!("line {number} of {} is broken", path.display()))
+                .because(error)
+                .help("take the line out, and add what it was of again with `spangate history --add DIR`")
         })?;
         entries.push(entry);
     }
@@ -316,8 +334,17 @@ mod tests {
         let entries = history(3, |_| 1e-3);
         entries.iter().rev().for_each(|entry| entry.append(&path).unwrap());
         assert_eq!(read(&path).unwrap(), entries);
+        entries[1].append(&path).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 3);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}\n{{\n")).unwrap();
         assert!(read(&path).unwrap_err().to_string().starts_with("line 5 of"));
+        // Half a line, of a disk that was full.
+        fs::write(&path, format!("{text}{{\"at\":\"2026")).unwrap();
+        history(4, |_| 1e-3)[3].append(&path).unwrap();
+        assert!(read(&path).unwrap_err().to_string().starts_with("line 4 of"));
+        let mended: Vec<String> = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+        fs::write(&path, [&mended[..3], &mended[4..]].concat().join("\n")).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 4);
     }
 }

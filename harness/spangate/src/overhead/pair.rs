@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::civil::Date;
 use spangate_trace::stats::{Sequential, effect::fewest};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,7 @@ use crate::{
         together,
     },
     saved,
+    verdict::{Status, Verdict},
 };
 
 mod figures;
@@ -183,6 +185,11 @@ impl Pair {
     }
 }
 
+/// The day by which acknowledgements are good or not.
+fn today() -> Date {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
+}
+
 /// The names of the arms.
 const ARMS: [&str; 2] = ["base", "head"];
 
@@ -201,14 +208,26 @@ pub async fn run(
         Rounds { pair, directory: &directory, events, cancel, measured: pair.nothing()?, failed: 0 };
     events.send(Event::Note(pair.announcement()));
     let start = Instant::now();
-    let said = rounds.all().await.map_err(|error| error.in_directory(directory.path()))?;
+    let outcome = rounds.all().await;
+    let said = match &outcome {
+        Ok(said) => said.clone(),
+        Err(_) => rounds.broken_off(),
+    };
     let mut report = OverheadReport::new(said, pair.rules.clone(), began.to_string(), options.repeat.clone());
     report.seconds = start.elapsed().as_secs_f64();
     report.directory = directory.path().display().to_string();
-    directory.write_json(RESULT, &report).map_err(unusable)?;
-    directory.write(RunDirectory::JUNIT, &report.junit()?).map_err(unusable)?;
-    directory.write(MARKDOWN, &report.markdown()).map_err(unusable)?;
+    let written = write(&report, &directory);
+    // What broke it comes before what that left.
+    outcome.map_err(|error| error.in_directory(directory.path()))?;
+    written?;
     Ok((report, directory))
+}
+
+/// Writes every form of the report.
+fn write(report: &OverheadReport, directory: &RunDirectory) -> Result<(), CommandError> {
+    directory.write_json(RESULT, report).map_err(unusable)?;
+    directory.write(RunDirectory::JUNIT, &report.junit()?).map_err(unusable)?;
+    directory.write(MARKDOWN, &report.markdown()).map_err(unusable)
 }
 
 fn unusable(error: DirectoryError) -> CommandError {
@@ -233,7 +252,6 @@ impl Rounds<'_> {
     /// many again at most.
     async fn all(&mut self) -> Result<Look, CommandError> {
         let (pair, plan) = (self.pair, self.pair.looks());
-        let today = || jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
         let (mut counted, mut round) = (0, 0);
         while counted < pair.rounds && round < pair.rounds + pair.rounds.div_ceil(2) {
             if self.cancel.is_cancelled() {
@@ -256,6 +274,16 @@ impl Rounds<'_> {
             }
         }
         Ok(look(&self.measured, &pair.rules, &plan, today()))
+    }
+
+    /// What is said of the rounds of a gate that broke off: nothing that could be green or red, since nobody was to look then.
+    fn broken_off(&self) -> Look {
+        let mut said = look(&self.measured, &self.pair.rules, &self.pair.looks(), today());
+        let mut verdict = Verdict::new("the gate is whole");
+        verdict.undecided("it broke off");
+        said.verdicts.push(verdict);
+        said.status = Status::Inconclusive;
+        said
     }
 
     /// Measures one round and keeps it; says whether it counts.
@@ -290,7 +318,7 @@ impl Rounds<'_> {
                 ..Unit::default()
             };
             match &figures {
-                Ok(both) => (unit.n, unit.figures) = both[index].clone(),
+                Ok(both) => (unit.n, unit.figures, unit.beside) = both[index].clone(),
                 Err(why) => unit.excluded = Some(why.clone()),
             }
             self.measured.units.push(unit);

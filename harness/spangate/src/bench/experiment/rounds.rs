@@ -195,6 +195,10 @@ impl Rounds {
                 .help("leave the file out to go on with what it was, or start anew without --resume"));
         }
         let here = Key { versions: measured.key.versions.clone(), ..key(&experiment) };
+        if here.hash != measured.key.hash {
+            return Err(CommandError::usage("this version of Spangate reads its experiment as another one")
+                .help("go on with the version that began it, or start anew without --resume"));
+        }
         if here != measured.key {
             let (was, is) = (&measured.key, &here);
             return Err(CommandError::usage(format!(

@@ -151,7 +151,8 @@ pub(super) async fn run(args: &OverheadArgs, session: &Session) -> Result<Exit, 
     let (report, directory) = outcome?;
     if let Some(history) = &args.history {
         let measured = found::measured(directory.path())?;
-        Entry::new(&measured, report.started.clone(), args.label.clone()).append(history)?;
+        let at = measured.began().unwrap_or_else(|| report.started.clone());
+        Entry::new(&measured, at, args.label.clone()).append(history)?;
     }
     args.shown.tell(&report, session)
 }

@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     bench::experiment::figures::{between, in_common},
     evidence::Evidence,
+    measure::Beside,
     overhead::Metric,
 };
 
 /// The part of the requests of one side that the other one has to have answered in the same time.
 const LEAST_ALIKE: f64 = 0.95;
 
-/// Requests, and the figures of them.
-pub(super) type Figures = (u64, BTreeMap<Metric, f64>);
+/// Requests, the figures of them, and what went on beside them.
+pub(super) type Figures = (u64, BTreeMap<Metric, f64>, Option<Beside>);
 
 /// What both sides measured in the time in which both were loaded and warm, or why it does not count.
 pub(super) fn both(
@@ -21,8 +22,12 @@ pub(super) fn both(
     length: Duration,
 ) -> Result<[Figures; 2], String> {
     let (from, to) = in_common(&sides, warm_up, length)?;
-    let [base, head] =
-        sides.map(|side| between(side, from, to).map(|(times, figures)| (times.len() as u64, figures)));
+    let [base, head] = sides.map(|side| {
+        let (times, figures) = between(side, from, to)?;
+        // The other side cannot be told from strangers.
+        let beside = side.usage.beside(from, to).map(|it| Beside { others: None, ..it });
+        Ok::<Figures, String>((times.len() as u64, figures, beside))
+    });
     let (base, head) =
         (base.map_err(|why| format!("base: {why}"))?, head.map_err(|why| format!("head: {why}"))?);
     let (fewer, more) = (base.0.min(head.0), base.0.max(head.0));
@@ -75,11 +80,12 @@ mod tests {
     #[test]
     fn figures_are_of_the_time_that_both_were_loaded() {
         let (base, head) = (evidence(1_000_000, Duration::ZERO), evidence(1_100_000, Duration::from_secs(1)));
-        let [(n, base), (_, head)] = both([&base, &head], WARM_UP, LENGTH).unwrap();
+        let [(n, base, beside), (_, head, _)] = both([&base, &head], WARM_UP, LENGTH).unwrap();
         assert!((695..=705).contains(&n), "{n}");
         assert!((base[&Metric::CpuPerRequest] - 1e-3).abs() < 1e-5, "{base:?}");
         assert!((head[&Metric::CpuPerRequest] - 1.1e-3).abs() < 1e-5, "{head:?}");
         assert!((base[&Metric::ResponseP99] - 1e-3).abs() < 1e-9);
+        assert_eq!(beside.map(|it| (it.stolen, it.others)), Some((Some(0.0), None)));
     }
 
     #[test]
