@@ -73,10 +73,19 @@ impl Measurements {
     /// The name of this process.
     pub const HARNESS: &'static str = "spangate";
 
-    /// CPU time that a process had used at a time, between two readings in a straight line. Nothing outside of the
-    /// readings.
+    /// CPU time that a process had used at a time, in nanoseconds.
     pub fn cpu_at(&self, process: &str, at: UnixNanos) -> Option<u64> {
-        let of = |sample: &Sample| Some((sample.at.0, sample.processes.get(process)?.cpu_nanos));
+        self.count_at(process, at, |usage| Some(usage.cpu_nanos))
+    }
+
+    /// A count of a process at a time, between two readings in a straight line. Nothing outside of the readings.
+    pub fn count_at(
+        &self,
+        process: &str,
+        at: UnixNanos,
+        count: impl Fn(&Usage) -> Option<u64>,
+    ) -> Option<u64> {
+        let of = |sample: &Sample| Some((sample.at.0, count(sample.processes.get(process)?)?));
         let mut readings = self.0.iter().filter_map(of);
         let mut before = readings.next().filter(|(time, _)| *time <= at.0)?;
         for after in readings {
@@ -112,6 +121,12 @@ impl Measurements {
     /// The most memory of a process that was ever resident, in bytes.
     pub fn peak_rss(&self, process: &str) -> Option<u64> {
         self.0.iter().filter_map(|sample| Some(sample.processes.get(process)?.peak_rss)).max()
+    }
+
+    /// Memory of a process that was resident when the load was over, each page that others have too by its part, in bytes.
+    pub fn pss(&self, process: &str) -> Option<u64> {
+        let end = self.0.iter().find(|sample| sample.border == Some(Border::LoadEnd))?;
+        end.details.get(process)?.pss
     }
 
     /// The part of the time between two times that the machine below took for others, by the readings within it.

@@ -58,6 +58,7 @@ fn of_run(report: &Report, hash: String, evidence: &Evidence) -> Measured {
     Measured {
         key: Key { experiment: report.scenario.clone(), hash, versions, cpu, cores: cpus, kernel },
         reference: RUN.to_owned(),
+        pairing: None,
         arms: vec![Arm { name: RUN.to_owned(), description: report.scenario.clone() }],
         units: units.collect(),
     }

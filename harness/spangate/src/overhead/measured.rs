@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::compare::Pairing;
 use crate::{measure::Beside, report::Component};
 
 /// What an experiment measured.
@@ -15,6 +16,9 @@ pub struct Measured {
     pub key: Key,
     /// The arm that the others are compared with.
     pub reference: String,
+    /// How the units of a round belong together, where there are pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairing: Option<Pairing>,
     /// The arms, in the order in which they are told.
     pub arms: Vec<Arm>,
     /// The units, in the order in which they were measured; excluded ones too.
@@ -107,6 +111,16 @@ pub enum Metric {
     SpansPerRequest,
     /// Bytes of spans that were received for a request.
     BytesPerRequest,
+    /// Time in which threads of the API server could have run and had to wait for a CPU, for a request.
+    RunQueueWait,
+    /// How often a thread of the API server was put on a CPU, for a request.
+    ContextSwitches,
+    /// Bytes that the API server read, from connections and files, for a request.
+    ReadPerRequest,
+    /// Bytes that it wrote.
+    WrittenPerRequest,
+    /// Resident memory of the API server at the end of the load, each page that others have too by its part.
+    Pss,
     /// CPU time of the Collector for a span that it was sent.
     CollectorCpuPerSpan,
     /// Resident memory of the Collector at its highest.

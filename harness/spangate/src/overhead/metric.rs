@@ -7,7 +7,7 @@ use crate::text;
 
 impl Metric {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::CpuPerRequest,
         Self::Rss,
         Self::ResponseP50,
@@ -15,6 +15,11 @@ impl Metric {
         Self::ResponseP99,
         Self::SpansPerRequest,
         Self::BytesPerRequest,
+        Self::RunQueueWait,
+        Self::ContextSwitches,
+        Self::ReadPerRequest,
+        Self::WrittenPerRequest,
+        Self::Pss,
         Self::CollectorCpuPerSpan,
         Self::CollectorRss,
         Self::Loss,
@@ -37,6 +42,11 @@ impl Metric {
             Self::ResponseP99 => "responseP99",
             Self::SpansPerRequest => "spansPerRequest",
             Self::BytesPerRequest => "bytesPerRequest",
+            Self::RunQueueWait => "runQueueWait",
+            Self::ContextSwitches => "contextSwitches",
+            Self::ReadPerRequest => "readPerRequest",
+            Self::WrittenPerRequest => "writtenPerRequest",
+            Self::Pss => "pss",
             Self::CollectorCpuPerSpan => "collectorCpuPerSpan",
             Self::CollectorRss => "collectorRss",
             Self::Loss => "loss",
@@ -57,6 +67,11 @@ impl Metric {
             Self::ResponseP99 => "response p99",
             Self::SpansPerRequest => "spans per request",
             Self::BytesPerRequest => "bytes per request",
+            Self::RunQueueWait => "run-queue wait per request",
+            Self::ContextSwitches => "context switches per request",
+            Self::ReadPerRequest => "read per request",
+            Self::WrittenPerRequest => "written per request",
+            Self::Pss => "PSS",
             Self::CollectorCpuPerSpan => "Collector CPU per span",
             Self::CollectorRss => "Collector peak RSS",
             Self::Loss => "spans lost",
@@ -70,11 +85,14 @@ impl Metric {
     /// A value with its unit.
     pub fn show(self, value: f64) -> String {
         match self {
-            Self::Rss | Self::CollectorRss => format!("{:.1} MiB", value / f64::from(1_u32 << 20)),
-            Self::SpansPerRequest => format!("{value:.2}"),
-            Self::BytesPerRequest => format!("{value:.0} B"),
+            Self::Rss | Self::Pss | Self::CollectorRss => {
+                format!("{:.1} MiB", value / f64::from(1_u32 << 20))
+            }
+            Self::SpansPerRequest | Self::ContextSwitches => format!("{value:.2}"),
+            Self::BytesPerRequest | Self::ReadPerRequest | Self::WrittenPerRequest => format!("{value:.0} B"),
             Self::Loss | Self::Refused | Self::QueueFull => text::percent(value),
             Self::CpuPerRequest
+            | Self::RunQueueWait
             | Self::ResponseP50
             | Self::ResponseP90
             | Self::ResponseP99

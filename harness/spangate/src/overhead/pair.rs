@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::{figures::both, side::Side};
 use super::{
     Arm, Key, Measured, OverheadReport, OverheadRules, Unit,
-    compare::would_show,
+    compare::{Pairing, would_show},
     found::MEASURED,
     gate::{Look, look},
     simulate::Noise,
@@ -179,6 +179,7 @@ impl Pair {
                 kernel,
             },
             reference: ARMS[0].to_owned(),
+            pairing: Some(Pairing::AtOnce),
             arms: vec![arm(ARMS[0], &self.base), arm(ARMS[1], &self.head)],
             units: Vec::new(),
         })

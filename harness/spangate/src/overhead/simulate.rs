@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use spangate_trace::stats::{Binomial, Estimate, Sequential, SplitMix64, clopper_pearson};
 
-use super::{Arm, Key, Measured, Metric, OverheadRules, Unit, gate::look};
+use super::{Arm, Key, Measured, Metric, OverheadRules, Unit, compare::Pairing, gate::look};
 use crate::verdict::Status;
 
 /// How figures of a real machine vary. Deviations are standard deviations of logarithms.
@@ -77,7 +77,13 @@ fn nothing() -> Measured {
         cores: 0,
         kernel: String::new(),
     };
-    Measured { key, reference: "base".to_owned(), arms: vec![arm("base"), arm("head")], units: Vec::new() }
+    Measured {
+        key,
+        reference: "base".to_owned(),
+        pairing: Some(Pairing::AtOnce),
+        arms: vec![arm("base"), arm("head")],
+        units: Vec::new(),
+    }
 }
 
 // === impl Noise ===

@@ -26,6 +26,7 @@ pub(crate) fn measured(rounds: u32, mut cpu: impl FnMut(u32) -> (f64, f64)) -> M
     Measured {
         key: key(),
         reference: "base".to_owned(),
+        pairing: None,
         arms: vec![arm("base"), arm("head")],
         units: units.collect(),
     }

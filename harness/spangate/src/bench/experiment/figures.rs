@@ -8,7 +8,12 @@ use spangate_sink::PassageOutcome;
 use spangate_trace::{UnixNanos, stats};
 
 use super::Found;
-use crate::{evidence::Evidence, measure::Measurements, overhead::Metric, text};
+use crate::{
+    evidence::Evidence,
+    measure::{Measurements, Usage},
+    overhead::Metric,
+    text,
+};
 
 /// The part of the requests that may fail: those who write to one object at once are told so.
 const MOST_FAILED: f64 = 0.01;
@@ -232,6 +237,7 @@ pub(crate) fn between(
         figures.extend(stats::quantile(&times, share).map(|time| (metric, *time)));
     }
     figures.extend(traffic(evidence, from, to));
+    figures.extend(machine(usage, server, (from, to), n));
     figures.extend(collector(evidence, from, to));
     Ok((times, figures))
 }
@@ -251,6 +257,28 @@ fn traffic(evidence: &Evidence, from: UnixNanos, to: UnixNanos) -> Vec<(Metric, 
     let sink = &evidence.facts.sink;
     let bytes_of_a_span = sink.bytes as f64 / sink.stored.max(1) as f64;
     vec![(Metric::SpansPerRequest, per_request), (Metric::BytesPerRequest, per_request * bytes_of_a_span)]
+}
+
+/// What else a process asked of the machine for a request, as far as it could be read: why CPU and response times are what they
+/// are.
+fn machine(
+    usage: &Measurements,
+    process: &str,
+    (from, to): (UnixNanos, UnixNanos),
+    n: u64,
+) -> Vec<(Metric, f64)> {
+    let per_request = |count: fn(&Usage) -> Option<u64>| {
+        let (before, after) = (usage.count_at(process, from, count)?, usage.count_at(process, to, count)?);
+        Some(after.saturating_sub(before) as f64 / n as f64)
+    };
+    let figures = [
+        (Metric::RunQueueWait, per_request(|usage| Some(usage.wait_nanos)).map(|nanos| nanos / 1e9)),
+        (Metric::ContextSwitches, per_request(|usage| Some(usage.slices))),
+        (Metric::ReadPerRequest, per_request(|usage| Some(usage.traffic?.read))),
+        (Metric::WrittenPerRequest, per_request(|usage| Some(usage.traffic?.written))),
+        (Metric::Pss, usage.pss(process).map(|bytes| bytes as f64)),
+    ];
+    figures.into_iter().filter_map(|(metric, value)| Some((metric, value?))).collect()
 }
 
 /// The figures of the Collector behind the API server, if there is one.
@@ -277,7 +305,7 @@ mod tests {
     use super::*;
     use crate::{
         evidence::Rest,
-        measure::{HostTimes, Sample, Usage},
+        measure::{Border, Detail, HostTimes, Sample, Traffic},
         testing::Run,
     };
 
@@ -313,10 +341,18 @@ mod tests {
                 Measurements::API_SERVER.to_owned(),
                 Usage {
                     cpu_nanos: 100_000_000 * n + 200_000_000 * n.saturating_sub(5),
+                    wait_nanos: 5_000_000 * n,
+                    slices: 300 * n,
                     rss: 300 + n,
                     peak_rss: 999,
+                    traffic: Some(Traffic { read: 40_000 * n, written: 90_000 * n }),
                     ..Usage::default()
                 },
+            )]),
+            border: (n == 25).then_some(Border::LoadEnd),
+            details: BTreeMap::from([(
+                Measurements::API_SERVER.to_owned(),
+                Detail { pss: (n == 25).then_some(77), ..Detail::default() },
             )]),
             ..Sample::default()
         });
@@ -358,6 +394,12 @@ mod tests {
         let figure = |metric| found.figures[&metric];
         assert!((figure(Metric::CpuPerRequest) - 0.002).abs() < 1e-5, "{found:#?}");
         assert!((figure(Metric::ResponseP99) - 0.004).abs() < 1e-9, "{found:#?}");
+        // 100 requests a second.
+        let of_machine = [Metric::RunQueueWait, Metric::ContextSwitches, Metric::ReadPerRequest, Metric::WrittenPerRequest];
+        for (metric, value) in of_machine.into_iter().zip([5e-5, 3.0, 400.0, 900.0]) {
+            assert!((figure(metric) / value - 1.0).abs() < 0.01, "{metric:?}: {}", figure(metric));
+        }
+        assert!((figure(Metric::Pss) - 77.0).abs() < 1e-9, "{found:#?}");
         // 20 s after the load began the 25th second is over; what was at the start of the process is left out.
         assert!((figure(Metric::Rss) - 325.0).abs() < 1e-9, "{found:#?}");
         assert!((990..=1000).contains(&found.n));

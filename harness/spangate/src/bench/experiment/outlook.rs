@@ -21,7 +21,7 @@ use crate::{
     error::CommandError,
     overhead::{
         Measured,
-        compare::{Method, POWER, compare_by, would_show},
+        compare::{Method, POWER, Pairing, compare_by, would_show},
         simulate::Noise,
     },
     text,
@@ -157,8 +157,17 @@ fn measured_before(
             CommandError::usage(message).help("name the directory of an experiment with the same reference")
         );
     }
-    let comparison =
-        compare_by(measured, &Method { pairing: method(&experiment.spec).pairing, ..Method::default() });
+    let pairing = method(&experiment.spec).pairing;
+    if measured.pairing.is_some_and(|was| was != pairing) {
+        let told = |pairing| match pairing {
+            Pairing::AtOnce => "at once",
+            Pairing::InTurn => "in turn",
+        };
+        let (was, is) = (measured.pairing.map_or("", told), told(pairing));
+        return Err(CommandError::usage(format!("what was measured before ran {was}, and this runs {is}"))
+            .help("pairs vary otherwise then: name the directory of an experiment of the same kind, or use --spread"));
+    }
+    let comparison = compare_by(measured, &Method { pairing, ..Method::default() });
     let confidence = comparison.method.confidence;
     let spread = |arm: &&str| {
         let row = comparison.arms.iter().find(|row| row.arm.name == **arm)?;
@@ -388,6 +397,8 @@ mod tests {
         let wrong =
             |measured| Outlook::new(&experiment(6), &Spread::Measured(Box::new(measured))).unwrap_err();
         assert!(wrong(other).to_string().contains("against b"));
+        let at_once = Measured { pairing: Some(Pairing::AtOnce), ..measured(20, 0.1) };
+        assert!(wrong(at_once).to_string().contains("ran at once, and this runs in turn"));
         assert!(wrong(measured(5, 0.1)).to_string().contains("in 6 rounds or more"));
     }
 }

@@ -270,6 +270,7 @@ pub(super) mod tests {
         Measured {
             key: testing::key(),
             reference: arms[0].0.to_owned(),
+            pairing: None,
             arms: arms
                 .iter()
                 .map(|(name, _)| Arm { name: (*name).to_owned(), description: format!("arm {name}") })

@@ -16,7 +16,7 @@ use super::{
     figures::Series,
     order::order,
     report::{ExperimentReport, Told},
-    stop::Stop,
+    stop::{Stop, method},
 };
 use crate::{
     bench::trouble::look_for_counts,
@@ -168,6 +168,7 @@ impl Rounds {
         let measured = Measured {
             key: key(&experiment),
             reference: experiment.spec.reference.clone(),
+            pairing: Some(method(&experiment.spec).pairing),
             arms: arms.collect(),
             units: Vec::new(),
         };

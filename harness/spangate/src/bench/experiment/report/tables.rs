@@ -26,6 +26,13 @@ const COSTS: [(Metric, bool); 4] = [
 ];
 const TIMES: [(Metric, bool); 3] =
     [(Metric::ResponseP50, true), (Metric::ResponseP90, true), (Metric::ResponseP99, true)];
+const MACHINE: [(Metric, bool); 5] = [
+    (Metric::RunQueueWait, true),
+    (Metric::ContextSwitches, true),
+    (Metric::ReadPerRequest, false),
+    (Metric::WrittenPerRequest, true),
+    (Metric::Pss, false),
+];
 const COLLECTOR: [(Metric, bool); 7] = [
     (Metric::CollectorCpuPerSpan, true),
     (Metric::CollectorRss, true),
@@ -52,6 +59,7 @@ impl ExperimentReport {
         let mut tables = vec![
             self.table("What it costs the API server", &COSTS),
             self.table("How long responses take", &TIMES),
+            self.table("What else the API server asks of the machine", &MACHINE),
             self.table("What it costs the Collector", &COLLECTOR),
         ];
         tables.retain(|table| table.heads.len() > 3);
