@@ -1,14 +1,14 @@
 //! The run of a scenario, from the plan to the report.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use spangate_cluster::{Assets, AssetsEnv};
 use spangate_load::{Outcome, RequestRecord};
 use spangate_sink::{Passage, Store, capture_file};
 use spangate_trace::Clock;
-use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
+pub use self::together::Place;
 pub(crate) use self::{carry_out::LEAD, together::together};
 use self::{
     carry_out::{Carried, Run},
@@ -53,7 +53,7 @@ pub struct RunOptions {
     /// Directory in which the run makes its own.
     pub out: PathBuf,
     /// Where it waits before its load begins, if it is to begin together with others.
-    pub together: Option<Arc<Barrier>>,
+    pub together: Option<Place>,
 }
 
 /// Runs a scenario and judges it. Whatever happens, everything that was started is ended.
@@ -107,7 +107,7 @@ async fn run_in(
         plan: &plan,
         environment: &environment,
         clock: notes.clock,
-        together: options.together.as_deref(),
+        together: options.together.as_ref(),
         events: &events,
         cancel: &cancel,
     };

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -16,11 +16,11 @@ use spangate_scenario::{
 };
 use spangate_sink::{DelayFn, Misbehaviour};
 use spangate_trace::{Clock, UnixNanos};
-use tokio::{sync::Barrier, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    decided, drain,
+    Place, decided, drain,
     environment::{Cluster, Environment, sleep_until},
     ledgers::Ledgers,
     quiet,
@@ -66,7 +66,7 @@ pub(super) struct Run<'r> {
     pub(super) environment: &'r Environment,
     pub(super) clock: Clock,
     /// Where it waits before its load begins, if it is to begin together with others.
-    pub(super) together: Option<&'r Barrier>,
+    pub(super) together: Option<&'r Place>,
     pub(super) events: &'r Events,
     pub(super) cancel: &'r CancellationToken,
 }
@@ -132,7 +132,13 @@ impl Run<'_> {
         let rest = self.at_rest(cluster, &recorder).await;
         self.ready().await;
         recorder.mark(Border::Load);
-        let load_start = self.clock.now() + LEAD;
+        let load_start = match self.together {
+            Some(place) => {
+                let begin = place.begin(plan.schedule.rate()).await;
+                self.clock.now() + begin.saturating_duration_since(Instant::now())
+            }
+            None => self.clock.now() + LEAD,
+        };
         environment.arm(load_start);
         let store = environment.receiver().store();
         let counted = Arc::clone(&store);
