@@ -1,6 +1,6 @@
 //! The run of a scenario, from the plan to the report.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use spangate_cluster::{Assets, AssetsEnv};
 use spangate_load::{Outcome, RequestRecord};
