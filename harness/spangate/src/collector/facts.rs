@@ -34,6 +34,9 @@ pub struct CollectorFacts {
     /// When faults took it away.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outages: Vec<CollectorAway>,
+    /// Faults that were to take it away and did not, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_acted: Vec<String>,
     /// When it ended though nobody asked it to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<Crash>,

@@ -75,6 +75,7 @@ pub(super) struct State {
     counted: UnixNanos,
     untold: Option<String>,
     outages: Vec<CollectorAway>,
+    not_acted: Vec<String>,
     pub(super) crashes: Vec<Crash>,
     /// Whether the last that was known of a pod was not heard.
     pub(super) unheard: bool,
@@ -174,13 +175,29 @@ impl RunningCollector {
         self.tap.passages()
     }
 
-    /// Ends the Collector as a fault does.
+    /// Ends the Collector as a fault does. Where that fails, its facts say that the fault did not act.
     pub async fn take_away(&self, fault: &str, how: CollectorOutage) -> Result<(), CommandError> {
         let from = self.clock.now();
+        let before = self.state().earlier.clone();
+        let done = self.end(how).await;
+        let ended = self.clock.now();
+        let mut state = self.state();
+        match &done {
+            Ok(()) => {
+                let away = CollectorAway { fault: fault.to_owned(), from, ended, to: ended };
+                state.outages.push(away);
+            }
+            Err(error) => state.not_acted(fault, &error.chain(), before),
+        }
+        done
+    }
+
+    async fn end(&self, how: CollectorOutage) -> Result<(), CommandError> {
         match &self.host {
             Host::Process(process) => {
                 let mut process = process.running.lock().await;
-                let Some(running) = process.take() else { return Ok(()) };
+                let gone = || CommandError::environment("there is none: it did not start again before");
+                let running = process.take().ok_or_else(gone)?;
                 // What it counts while it ends, nobody can read any more.
                 self.ending(Some(running.pid())).await;
                 match how {
@@ -194,9 +211,6 @@ impl RunningCollector {
                 self.state().unheard |= !heard;
             }
         }
-        let ended = self.clock.now();
-        let away = CollectorAway { fault: fault.to_owned(), from, ended, to: ended };
-        self.state().outages.push(away);
         Ok(())
     }
 
@@ -277,6 +291,7 @@ impl RunningCollector {
             stored: Vec::new(),
             peak_rss: state.peak_rss,
             outages: state.outages.clone(),
+            not_acted: state.not_acted.clone(),
             crashes: state.crashes.clone(),
             unheard: state.unheard,
         }
@@ -338,6 +353,21 @@ impl RunningCollector {
     }
 }
 
+// === impl State ===
+
+impl State {
+    /// Notes that a fault did not act: nobody has asked for an end from here on. The counts are those from before it, as the
+    /// process that was read then may go on with them or not.
+    fn not_acted(&mut self, fault: &str, why: &str, earlier: Telemetry) {
+        self.ending = None;
+        self.earlier = earlier;
+        self.untold.get_or_insert_with(|| {
+            format!("{fault} did not act to its end, so whether a process took its counts with it is unknown")
+        });
+        self.not_acted.push(format!("{fault}: {why}"));
+    }
+}
+
 pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -366,4 +396,22 @@ fn watch(state: &Arc<Mutex<State>>, clock: Clock, process: &LocalCollector) {
             state.crashes.push(Crash { at: Some(at), status, reason, back: None, log });
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: a fault begins to end the Collector, whose counts are read for that, and fails.
+    /// Guarantees: it is told with the reason; what ends from then on was not asked for, and nothing is counted twice.
+    #[test]
+    fn a_fault_that_fails_has_not_acted() {
+        let mut counted = Telemetry::default();
+        counted.received.accepted = 5;
+        let mut state = State { ending: Some(UnixNanos(7)), earlier: counted, ..State::default() };
+        state.not_acted("restart", "docker exec failed", Telemetry::default());
+        assert_eq!((state.ending, &state.earlier), (None, &Telemetry::default()));
+        assert_eq!(state.not_acted, ["restart: docker exec failed"]);
+        assert!(state.untold.is_some_and(|why| why.starts_with("restart did not act")));
+    }
 }

@@ -309,7 +309,7 @@ impl Run<'_> {
             let Fault::Collector(fault) = fault else { continue };
             sleep_until(&self.clock, load_start + fault.during.from.get()).await;
             if let Err(error) = collector.take_away(&fault.name, fault.does).await {
-                // Nothing is known of an outage then, and what is expected of one is not met.
+                // Its facts say that the fault did not act, and the run is not green.
                 self.events.send(Event::Note(error.chain()));
             }
             sleep_until(&self.clock, load_start + fault.during.to.get()).await;

@@ -4,7 +4,8 @@ use super::Verdict;
 use crate::collector::facts::CollectorFacts;
 
 /// A verdict where there is something to say: a Collector that nobody ended and that ended all the same, or that was
-/// not there again after a fault. Where it may end by itself (`may_restart`), it must have come back.
+/// not there again after a fault, or a fault that did not end it. Where it may end by itself
+/// (`may_restart`), it must have come back.
 pub(super) fn judge(facts: Option<&CollectorFacts>, may_restart: bool) -> Option<Verdict> {
     let facts = facts?;
     let mut verdict = Verdict::new("the Collector runs to the end");
@@ -16,6 +17,9 @@ pub(super) fn judge(facts: Option<&CollectorFacts>, may_restart: bool) -> Option
     }
     for away in facts.outages.iter().filter(|away| away.to <= away.ended) {
         verdict.fail(format!("the Collector did not start again after {}", away.fault));
+    }
+    for fault in &facts.not_acted {
+        verdict.undecided(format!("a fault did not act: {fault}"));
     }
     if facts.unheard {
         verdict
@@ -66,6 +70,16 @@ mod tests {
         let verdict = judge(Some(&facts), false).unwrap();
         assert_eq!((verdict.status, verdict.reasons.len()), (Status::Fail, 2));
         assert!(verdict.reasons[0].contains("the end"), "{verdict:?}");
+    }
+
+    /// Scenario: a fault was to end the Collector, and failed.
+    /// Guarantees: a run without what it is about is not green.
+    #[test]
+    fn a_fault_that_did_not_act_is_not_green() {
+        let not_acted = vec!["restart: cannot kill the Collector".to_owned()];
+        let verdict = judge(Some(&CollectorFacts { not_acted, ..CollectorFacts::default() }), false).unwrap();
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert_eq!(verdict.reasons, ["a fault did not act: restart: cannot kill the Collector"]);
     }
 
     #[test]
