@@ -8,6 +8,9 @@ mod container;
 mod leftover;
 mod owner;
 mod program_image;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -22,6 +25,7 @@ pub use self::{
     owner::{LABEL, Owner},
     program_image::ProgramImage,
 };
+pub(crate) use self::{container::ended, state::State};
 use crate::{assets::path_directories, process};
 
 /// Why Docker cannot do what is wanted.
@@ -87,6 +91,18 @@ pub enum DockerError {
         #[source]
         source: io::Error,
     },
+}
+
+// === impl DockerError ===
+
+impl DockerError {
+    /// Whether the client said that what it was asked about is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        let Self::Failed { said, .. } = self else { return false };
+        let said = said.to_ascii_lowercase();
+        ["no such object", "no such container", "no such network"].iter().any(|words| said.contains(words))
+            || (said.starts_with("network ") && said.ends_with(" not found"))
+    }
 }
 
 /// A Docker engine that answers.
@@ -155,7 +171,10 @@ impl Docker {
         args: impl IntoIterator<Item = S>,
     ) -> Result<String, DockerError> {
         let args: Vec<S> = args.into_iter().collect();
-        self.finished(&args, self.command(&args).output())
+        let mut command = self.command(&args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = process::spawn(&mut command).and_then(std::process::Child::wait_with_output);
+        self.finished(&args, output)
     }
 
     /// As [`run`](Self::run), with what `write` writes on its standard input.
@@ -229,5 +248,17 @@ mod tests {
         let error = failing("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.");
         assert!(matches!(error, DockerError::NoEngine { .. }), "{error}");
         assert!(error.to_string().contains("systemctl start docker"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_no_answer() {
+        let missing = |said: &str| {
+            DockerError::Failed { what: "inspect".to_owned(), said: said.to_owned() }.is_missing()
+        };
+        assert!(missing("Error: No such object: a") && missing("error: no such object: a"));
+        assert!(missing("No such container: a") && missing("Error: No such network: a"));
+        assert!(missing("network spangate-a not found"));
+        assert!(!missing("context \"a\": context not found"));
+        assert!(!missing("Cannot connect to the Docker daemon"));
     }
 }

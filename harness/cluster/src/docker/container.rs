@@ -7,12 +7,10 @@
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
-    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     pin::Pin,
     process::ExitStatus,
     sync::{
-        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
@@ -31,11 +29,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Docker, DockerError, Owner};
-use crate::{
-    private,
-    process::{self, PidFd, Stopped},
-};
+use super::{Docker, DockerError, Owner, State};
+use crate::{private, process::PidFd};
 
 /// Why there is no container.
 #[derive(Debug, thiserror::Error)]
@@ -107,18 +102,14 @@ pub struct Container {
     removal: Removal,
     pid: u32,
     config: ContainerConfig,
-    exit: watch::Receiver<Option<ExitStatus>>,
-    how: Arc<OnceLock<How>>,
+    exit: watch::Receiver<Option<Ended>>,
 }
-
-/// What is known of an end beside its status: whether the kernel ended it for its memory, and when.
-type How = (bool, Instant);
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// With what exit code; 128 and the number of a signal where one ended it.
-    pub status: ExitStatus,
+    /// With what exit code; 128 and the number of a signal where one ended it. `None` where nobody told.
+    pub status: Option<ExitStatus>,
     /// Whether the kernel ended it, since it had more memory than it may have.
     pub oom_killed: bool,
     /// When its process ended.
@@ -139,6 +130,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOGGED: Duration = Duration::from_secs(2);
 /// Time between two looks at what Docker knows.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The same, where nothing else tells of the end of a container that runs.
+const POLL_EVERY: Duration = Duration::from_millis(500);
 
 // === impl ContainerConfig ===
 
@@ -213,13 +206,16 @@ impl Container {
         let (logging, logged) = mpsc::channel();
         follow(handle.stderr(true), to_err, logging.clone());
         follow(handle.stdout(true), to_out, logging);
-        let pid = removal.pid().await?;
-        if pid.is_some_and(|pid| !is_in(pid, handle.id())) {
+        let told = removal.pid().await?;
+        // In this order: what the descriptor names cannot change any more, so the check holds from here on.
+        let process = told.and_then(|pid| PidFd::open(pid).ok());
+        let pid = told.filter(|pid| is_in(*pid, handle.id()));
+        // It may have ended meanwhile, of which Docker will tell.
+        if told.is_some() && pid.is_none() && removal.goes_on().await {
             return Err(ContainerError::Elsewhere { what: config.what });
         }
-        let how = Arc::default();
-        let exit = watch_end(pid, &removal, logged, Arc::clone(&how));
-        Ok(Self { handle: Box::new(handle), removal, pid: pid.unwrap_or_default(), config, exit, how })
+        let exit = watch_end(process.filter(|_| pid.is_some()), &removal, logged);
+        Ok(Self { handle: Box::new(handle), removal, pid: pid.unwrap_or_default(), config, exit })
     }
 
     /// The number that its process has on this machine; 0 where it ended before that was known.
@@ -243,22 +239,17 @@ impl Container {
     }
 
     /// How it ended, once it has.
-    pub(crate) fn exit(&self) -> watch::Receiver<Option<ExitStatus>> {
+    pub(crate) fn exit(&self) -> watch::Receiver<Option<Ended>> {
         self.exit.clone()
     }
 
     /// Waits until it ends. The future does not borrow this.
     pub fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
-        let (exit, how) = (self.exit(), Arc::clone(&self.how));
-        async move {
-            let status = process::exited(exit).await;
-            let (oom_killed, at) = how.get().copied().unwrap_or((false, Instant::now()));
-            Ended { status, oom_killed, at }
-        }
+        ended(self.exit())
     }
 
-    /// Asks it to end, kills it when it has not after `grace`, and removes it.
-    pub async fn stop(self, grace: Duration) -> Stopped {
+    /// Asks it to end, kills it when it has not after `grace`, and removes it. Gives how it ended, if anybody told.
+    pub async fn stop(self, grace: Duration) -> Option<ExitStatus> {
         let Self { handle, mut removal, exit, config, .. } = self;
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let told = if grace.is_zero() {
@@ -272,17 +263,14 @@ impl Container {
         {
             tracing::warn!(what = config.what, error, "cannot end the container: it is removed as it is");
         }
-        let status = timeout(PATIENCE + LOGGED, process::exited(exit)).await.unwrap_or_default();
+        let status = timeout(PATIENCE + LOGGED, ended(exit)).await.ok().and_then(|ended| ended.status);
         match handle.rm().await {
             Ok(()) => removal.done = true,
             Err(error) => tracing::debug!(what = config.what, %error, "removed by Docker's client instead"),
         }
-        Stopped { status, killed: !grace.is_zero() && status.code() == Some(KILLED) }
+        status
     }
 }
-
-/// What Docker gives as exit code of what SIGKILL ended.
-const KILLED: i32 = 128 + 9;
 
 impl fmt::Debug for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -291,13 +279,26 @@ impl fmt::Debug for Container {
     }
 }
 
+// === impl Ended ===
+
+impl Ended {
+    fn of(state: State, at: Instant) -> Self {
+        match state {
+            State::Ended { status, oom_killed } => Self { status: Some(status), oom_killed, at },
+            State::Runs | State::Gone => Self { status: None, oom_killed: false, at },
+        }
+    }
+}
+
+/// Waits for the end of a container.
+pub(crate) async fn ended(mut exit: watch::Receiver<Option<Ended>>) -> Ended {
+    let told = exit.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
+    told.unwrap_or_else(|| Ended::of(State::Gone, Instant::now()))
+}
+
 /// Whether a process of this machine is in the container `id`: its control groups have that name.
 fn is_in(pid: u32, id: &str) -> bool {
-    match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
-        Ok(groups) => groups.contains(id),
-        // It has ended meanwhile, of which Docker will tell.
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
+    fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(id))
 }
 
 /// Copies what a container says to its log, to the end of it, and drops `logging` then.
@@ -311,43 +312,51 @@ fn follow(mut said: Pin<Box<dyn AsyncBufRead + Send>>, mut log: tokio::fs::File,
 }
 
 /// Notices the end of the process when it happens, and tells of it when Docker has said how it ended, and its log is whole.
+/// Where the process is not held, Docker is asked all the time.
 fn watch_end(
-    pid: Option<u32>,
+    process: Option<PidFd>,
     removal: &Removal,
     logged: mpsc::Receiver<()>,
-    how: Arc<OnceLock<How>>,
-) -> watch::Receiver<Option<ExitStatus>> {
-    const LONG: Duration = Duration::from_hours(1);
+) -> watch::Receiver<Option<Ended>> {
     let (sender, exit) = watch::channel(None);
     let (docker, name) = (removal.docker.clone(), removal.name.clone());
     // A thread of its own: one of the runtime's would keep it from ending.
     thread::spawn(move || {
-        if let Some(process) = pid.and_then(|pid| PidFd::open(pid).ok()) {
-            while !process.wait(LONG).unwrap_or(true) {}
-        }
-        let at = Instant::now();
-        let (status, oom_killed) = state(&docker, &name).unwrap_or_default();
+        let seen = process.is_some_and(|process| has_ended(&process)).then(Instant::now);
+        let state = match seen {
+            Some(at) => settled(&docker, &name, LOOK_EVERY, || at.elapsed() < PATIENCE),
+            // As long as anybody wants to know.
+            None => settled(&docker, &name, POLL_EVERY, || !sender.is_closed()),
+        };
+        let at = seen.unwrap_or_else(Instant::now);
         // It is an error: nobody is left who could send.
         let _ = logged.recv_timeout(LOGGED);
-        how.get_or_init(|| (oom_killed, at));
-        sender.send_replace(Some(status));
+        sender.send_replace(Some(Ended::of(state, at)));
     });
     exit
 }
 
-/// How a container ended that is about to; nothing where it is gone, or Docker never hears of its end. Blocks.
-fn state(docker: &Docker, name: &str) -> Option<(ExitStatus, bool)> {
-    let format = "{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}}";
-    let looks = PATIENCE.as_millis() / LOOK_EVERY.as_millis();
-    for _ in 0..looks {
-        let told = docker.run(["inspect", "--format", format, name]).ok()?;
-        if let ["false", code, killed] = told.split(' ').collect::<Vec<_>>().as_slice() {
-            let code: i32 = code.parse().unwrap_or_default();
-            return Some((ExitStatus::from_raw(code << 8), *killed == "true"));
+/// Waits until a process has ended; `false` where the kernel does not tell.
+fn has_ended(process: &PidFd) -> bool {
+    const LONG: Duration = Duration::from_hours(1);
+    loop {
+        match process.wait(LONG) {
+            Ok(false) => {}
+            ended => return ended.is_ok(),
         }
-        thread::sleep(LOOK_EVERY);
     }
-    None
+}
+
+/// Looks until Docker says that a container has ended or is gone, or as long as `waits` says; a look that fails tells
+/// nothing. Blocks.
+fn settled(docker: &Docker, name: &str, every: Duration, waits: impl Fn() -> bool) -> State {
+    loop {
+        match State::of(docker, name) {
+            Ok(State::Runs) | Err(_) if waits() => thread::sleep(every),
+            Ok(state) => return state,
+            Err(_) => return State::Runs,
+        }
+    }
 }
 
 // === impl Removal ===
@@ -369,6 +378,14 @@ impl Removal {
         let told = self.run(&["inspect", "--format", "{{.State.Pid}}"]).await?;
         Ok(told.parse().ok().filter(|pid| *pid > 0))
     }
+
+    /// Whether Docker keeps to it that the container runs.
+    async fn goes_on(&self) -> bool {
+        let (docker, name) = (self.docker.clone(), self.name.clone());
+        let deadline = Instant::now() + PATIENCE;
+        let look = move || settled(&docker, &name, LOOK_EVERY, || Instant::now() < deadline);
+        tokio::task::spawn_blocking(look).await.is_ok_and(|state| state == State::Runs)
+    }
 }
 
 impl Drop for Removal {
@@ -389,6 +406,7 @@ impl Drop for Removal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::docker::testing;
 
     #[test]
     fn an_image_is_a_name_and_a_tag() {
@@ -403,5 +421,49 @@ mod tests {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
         let first = groups.lines().next().unwrap();
         assert!(is_in(this, first) && !is_in(this, "a container of this name there is not"));
+        // Elsewhere, or it has ended; it is not for procfs to say which.
+        assert!(!is_in(u32::MAX, first));
+    }
+
+    /// A container that nobody removes, of whose process nothing is held, and whose log is whole.
+    fn end_by(docker: Docker) -> watch::Receiver<Option<Ended>> {
+        let removal = Removal { docker, name: "one".to_owned(), done: true };
+        let (_, logged) = mpsc::channel();
+        watch_end(None, &removal, logged)
+    }
+
+    /// Scenario: Docker does not answer, then says that the container runs, then how it ended.
+    /// Guarantees: neither of the first two is an end.
+    #[tokio::test]
+    async fn a_look_that_fails_is_not_an_end() {
+        let (_dir, docker) = testing::docker(
+            "inspect*)
+               echo >>$here/looks
+               case $(wc -l <$here/looks) in
+                 1) echo 'no answer' >&2; exit 1;;
+                 2) echo 'true 0 false';;
+                 *) echo 'false 137 true';;
+               esac;;",
+        );
+        let ended = ended(end_by(docker)).await;
+        assert_eq!((ended.status.and_then(|status| status.code()), ended.oom_killed), (Some(137), true));
+    }
+
+    /// Scenario: somebody else removes the container.
+    /// Guarantees: its end is known, and not how.
+    #[tokio::test]
+    async fn an_end_that_nobody_tells_of_is_unknown() {
+        let (_dir, docker) = testing::docker("inspect*) echo 'Error: No such object: one' >&2; exit 1;;");
+        assert_eq!(ended(end_by(docker)).await.status, None);
+    }
+
+    /// Scenario: Docker goes on saying that a container runs whose process has ended, or says nothing.
+    /// Guarantees: that is waited for no longer than is worth it, and is no end.
+    #[test]
+    fn what_docker_does_not_tell_stays_open() {
+        for case in ["inspect*) echo 'true 0 false';;", "inspect*) exit 1;;"] {
+            let (_dir, docker) = testing::docker(case);
+            assert_eq!(settled(&docker, "one", Duration::ZERO, || false), State::Runs);
+        }
     }
 }

@@ -44,11 +44,8 @@ impl Leftover {
 /// Blocks.
 pub(super) fn remove(docker: &Docker, name: &str) -> Result<(), DockerError> {
     match docker.run(["rm", "--force", "--volumes", name]) {
-        Err(DockerError::Failed { said, .. })
-            if said.contains("No such container") || said.contains("already in progress") =>
-        {
-            Ok(())
-        }
+        Err(error) if error.is_missing() => Ok(()),
+        Err(DockerError::Failed { said, .. }) if said.contains("already in progress") => Ok(()),
         removed => removed.map(drop),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     docker::{Container, ContainerConfig, Docker, Ended, Owner},
     private,
     probe::Probe,
-    process::{Child, Lifetime, Spec, Stopped},
+    process::{Child, Lifetime, Spec},
     progress::{Event, Progress},
     version::Version,
 };
@@ -91,9 +91,9 @@ enum Running {
 /// How a Collector ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorEnd {
-    /// With what status.
-    pub status: ExitStatus,
-    /// Why, in the words of a kubelet, where it was in a container: `OOMKilled`, `Error`, `Completed`.
+    /// With what status; `None` where nobody told.
+    pub status: Option<ExitStatus>,
+    /// Why, in the words of a kubelet, where it was in a container: `OOMKilled`, `Error`, `Completed`, or `unknown`.
     pub reason: Option<&'static str>,
     /// When.
     pub at: std::time::Instant,
@@ -156,17 +156,18 @@ impl LocalCollector {
             match (child, container) {
                 (_, Some(container)) => CollectorEnd::of(container.await),
                 (Some(child), None) => {
-                    CollectorEnd { status: child.await, reason: None, at: std::time::Instant::now() }
+                    CollectorEnd { status: Some(child.await), reason: None, at: std::time::Instant::now() }
                 }
                 (None, None) => unreachable!("a Collector is a child process or a container"),
             }
         }
     }
 
-    /// Asks the process to end; it sends on what it has. It is killed when it has not ended after `grace`.
-    pub async fn stop(self, grace: Duration) -> Stopped {
+    /// Asks the process to end; it sends on what it has. It is killed when it has not ended after `grace`. Gives how it ended,
+    /// if anybody told.
+    pub async fn stop(self, grace: Duration) -> Option<ExitStatus> {
         match self.running {
-            Running::Child(child) => child.stop(grace).await,
+            Running::Child(child) => Some(child.stop(grace).await.status),
             Running::Container(container) => container.stop(grace).await,
         }
     }
@@ -221,12 +222,15 @@ impl Running {
 impl CollectorEnd {
     /// Why a container ended that had more memory than it may have.
     pub const OOM_KILLED: &'static str = "OOMKilled";
+    /// Why a container ended of whose end nobody told.
+    pub const UNKNOWN: &'static str = "unknown";
 
     fn of(Ended { status, oom_killed, at }: Ended) -> Self {
-        let reason = match status.code() {
+        let reason = match status.map(|status| status.code()) {
             _ if oom_killed => Self::OOM_KILLED,
-            Some(0) => "Completed",
-            _ => "Error",
+            None => Self::UNKNOWN,
+            Some(Some(0)) => "Completed",
+            Some(_) => "Error",
         };
         Self { status, reason: Some(reason), at }
     }
@@ -268,13 +272,14 @@ mod tests {
 
     #[test]
     fn the_end_of_a_container_has_a_reason() {
-        let reason = |code: i32, oom_killed| {
-            let (status, at) = (ExitStatus::from_raw(code << 8), std::time::Instant::now());
-            CollectorEnd::of(Ended { status, oom_killed, at }).reason
+        let reason = |code: Option<i32>, oom_killed| {
+            let status = code.map(|code| ExitStatus::from_raw(code << 8));
+            CollectorEnd::of(Ended { status, oom_killed, at: std::time::Instant::now() }).reason
         };
+        let of = |code: i32| reason(Some(code), false);
         assert_eq!(
-            [reason(137, true), reason(137, false), reason(0, false), reason(1, false)],
-            ["OOMKilled", "Error", "Completed", "Error"].map(Some)
+            [reason(Some(137), true), of(137), of(0), of(1), reason(None, false)],
+            ["OOMKilled", "Error", "Completed", "Error", "unknown"].map(Some)
         );
     }
 

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    docker::Container,
+    docker::{Container, Ended, ended},
     probe::Probe,
     process::{Child, TAIL, end_of, exited, log_tail},
 };
@@ -26,13 +26,13 @@ use crate::{
 #[non_exhaustive]
 pub enum NotReady {
     /// It ended.
-    #[error("{name} ended with {status} before it was ready{}{}",
-        clause(reason.as_deref()), ending(log, tail, reason.as_deref()))]
+    #[error("{name} ended {} before it was ready{}{}",
+        with(*status), clause(reason.as_deref()), ending(log, tail, reason.as_deref()))]
     Exited {
         /// The server.
         name: &'static str,
-        /// How it ended.
-        status: ExitStatus,
+        /// How it ended, if anybody told.
+        status: Option<ExitStatus>,
         /// The line of the log that tells why, if one does.
         reason: Option<String>,
         /// Its log.
@@ -70,10 +70,16 @@ pub(super) const LIMIT: Duration = Duration::from_mins(1);
 /// A server that was just started.
 pub(super) struct Starting<'a> {
     name: &'static str,
-    exit: watch::Receiver<Option<ExitStatus>>,
+    exit: Exit,
     log: &'a Path,
     /// How long its log was before: what stands there is not about this start.
     log_from: u64,
+}
+
+/// What tells of the end of a server.
+enum Exit {
+    Child(watch::Receiver<Option<ExitStatus>>),
+    Container(watch::Receiver<Option<Ended>>),
 }
 
 // === impl Starting ===
@@ -81,12 +87,13 @@ pub(super) struct Starting<'a> {
 impl<'a> Starting<'a> {
     /// Watches `child`, whose log had `log_from` bytes before it was started.
     pub(super) fn new(child: &'a Child, log_from: u64) -> Self {
-        Self { name: child.name(), exit: child.exit(), log: child.log(), log_from }
+        Self { name: child.name(), exit: Exit::Child(child.exit()), log: child.log(), log_from }
     }
 
     /// Watches a container in the same way.
     pub(super) fn in_container(container: &'a Container, log_from: u64) -> Self {
-        Self { name: container.name(), exit: container.exit(), log: container.log(), log_from }
+        let exit = Exit::Container(container.exit());
+        Self { name: container.name(), exit, log: container.log(), log_from }
     }
 
     /// Asks for `path` until the answer is 200.
@@ -112,7 +119,7 @@ impl<'a> Starting<'a> {
         };
         let deadline = Instant::now() + limit;
         tokio::select! {
-            status = exited(self.exit.clone()) => return Err(Box::new(self.exited(status))),
+            status = self.exit.status() => return Err(Box::new(self.exited(status))),
             () = tokio::time::sleep_until(deadline) => {}
             () = asking => return Ok(()),
         }
@@ -134,14 +141,14 @@ impl<'a> Starting<'a> {
             }
         };
         tokio::select! {
-            status = exited(self.exit.clone()) => return Err(Box::new(self.exited(status))),
+            status = self.exit.status() => return Err(Box::new(self.exited(status))),
             () = tokio::time::sleep(limit) => {}
             () = knocking => return Ok(()),
         }
         Err(Box::new(self.late(limit, answer)))
     }
 
-    fn exited(&self, status: ExitStatus) -> NotReady {
+    fn exited(&self, status: Option<ExitStatus>) -> NotReady {
         NotReady::Exited {
             name: self.name,
             status,
@@ -164,6 +171,18 @@ impl<'a> Starting<'a> {
 
     fn reason(&self) -> Option<String> {
         reason(&end_of(self.log, self.log_from).ok()?).map(str::to_owned)
+    }
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// Waits until the server ends: with what status, if anybody tells.
+    async fn status(&self) -> Option<ExitStatus> {
+        match self {
+            Self::Child(exit) => Some(exited(exit.clone()).await),
+            Self::Container(exit) => ended(exit.clone()).await.status,
+        }
     }
 }
 
@@ -216,6 +235,11 @@ pub(crate) fn reason(log: &str) -> Option<&str> {
 fn failing(body: &str) -> String {
     let failed: Vec<&str> = body.lines().filter(|line| line.starts_with("[-]")).collect();
     if failed.is_empty() { body.chars().take(200).collect() } else { failed.join(", ") }
+}
+
+/// How a server ended, in words.
+fn with(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "(nobody told how)".to_owned(), |status| format!("with {status}"))
 }
 
 fn clause(reason: Option<&str>) -> String {
@@ -304,7 +328,10 @@ mod tests {
         let probe = answering(&["503 Service Unavailable"]).await;
         let error = Starting::new(&child, from).wait(probe, "/readyz", LIMIT).await.unwrap_err();
         let NotReady::Exited { status, reason, .. } = *error else { panic!("{error}") };
-        assert_eq!((status.code(), reason.as_deref()), (Some(4), Some("F1123 no way")));
+        assert_eq!(
+            (status.and_then(|status| status.code()), reason.as_deref()),
+            (Some(4), Some("F1123 no way"))
+        );
     }
 
     const FLAGS: &str = "I1123 15:29:36.000000   1 flags.go:64] FLAG: --tracing-config-file=\"t.yaml\"\n";

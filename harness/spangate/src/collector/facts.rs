@@ -40,7 +40,7 @@ pub struct CollectorFacts {
     /// When it ended though nobody asked it to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<Crash>,
-    /// Whether the last that was known of a pod was not heard, so that an end in its last second may be missing above.
+    /// Whether the last that was known of a pod or container was not heard, so that an end in its last second may be missing above.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unheard: bool,
 }
@@ -84,7 +84,7 @@ pub struct Crash {
     pub at: Option<UnixNanos>,
     /// How it ended.
     pub status: String,
-    /// Why, in the kubelet's words, if it ended in a pod or a container: `OOMKilled`, `Error`, `Completed`.
+    /// Why, in the kubelet's words, if it was in a pod or a container: `OOMKilled`, `Error`, `Completed`, `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it was seen to be ready again, if it was.

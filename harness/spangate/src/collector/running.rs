@@ -77,7 +77,7 @@ pub(super) struct State {
     outages: Vec<CollectorAway>,
     not_acted: Vec<String>,
     pub(super) crashes: Vec<Crash>,
-    /// Whether the last that was known of a pod was not heard.
+    /// Whether the last that was known of a pod or container was not heard.
     pub(super) unheard: bool,
 }
 
@@ -196,14 +196,16 @@ impl RunningCollector {
         match &self.host {
             Host::Process(process) => {
                 let mut process = process.running.lock().await;
-                let gone = || CommandError::environment("there is none: it did not start again before");
+                let gone = || CommandError::environment("there is no Collector to end");
                 let running = process.take().ok_or_else(gone)?;
                 // What it counts while it ends, nobody can read any more.
                 self.ending(Some(running.pid())).await;
-                match how {
-                    CollectorOutage::Stop => running.stop(GRACE).await,
-                    CollectorOutage::Kill => running.stop(Duration::ZERO).await,
+                let grace = match how {
+                    CollectorOutage::Stop => GRACE,
+                    CollectorOutage::Kill => Duration::ZERO,
                 };
+                let told = running.stop(grace).await.is_some();
+                self.state().unheard |= !told;
             }
             Host::Pod(pod) => {
                 self.ending(pod.pid().await).await;
@@ -264,7 +266,8 @@ impl RunningCollector {
             Host::Process(process) => {
                 if let Some(running) = process.running.lock().await.take() {
                     self.ending(Some(running.pid())).await;
-                    running.stop(GRACE).await;
+                    let told = running.stop(GRACE).await.is_some();
+                    self.state().unheard |= !told;
                 }
             }
             Host::Pod(pod) => {
@@ -356,6 +359,25 @@ impl RunningCollector {
 // === impl State ===
 
 impl State {
+    /// Notes the end of a process, unless it was asked for and nothing else is behind it.
+    fn ended(&mut self, end: &CollectorEnd, at: UnixNanos, log: impl FnOnce() -> String) {
+        let asked = self.ending.is_some_and(|since| at >= since);
+        // Nobody asks for it, though it may come when the process was to end anyway.
+        let no_memory = end.reason == Some(CollectorEnd::OOM_KILLED);
+        if asked && !no_memory {
+            // It may have been that as well.
+            self.unheard |= end.reason == Some(CollectorEnd::UNKNOWN);
+            return;
+        }
+        let how = end.status.map_or_else(|| "nobody told how".to_owned(), |status| status.to_string());
+        let status = match end.reason {
+            Some(reason) => format!("{reason} ({how})"),
+            None => how,
+        };
+        let reason = end.reason.map(str::to_owned);
+        self.crashes.push(Crash { at: Some(at), status, reason, back: None, log: log() });
+    }
+
     /// Notes that a fault did not act: nobody has asked for an end from here on. The counts are those from before it, as the
     /// process that was read then may go on with them or not.
     fn not_acted(&mut self, fault: &str, why: &str, earlier: Telemetry) {
@@ -381,20 +403,8 @@ fn watch(state: &Arc<Mutex<State>>, clock: Clock, process: &LocalCollector) {
     let state = Arc::clone(state);
     let (ended, log) = (process.ended(), process.log().to_owned());
     tokio::spawn(async move {
-        let CollectorEnd { status, reason, at } = ended.await;
-        let at = clock.at(at);
-        // Nobody asks for it, though it may come when the process was to end anyway.
-        let no_memory = reason == Some(CollectorEnd::OOM_KILLED);
-        let status = match reason {
-            Some(reason) => format!("{reason} ({status})"),
-            None => status.to_string(),
-        };
-        let reason = reason.map(str::to_owned);
-        let mut state = lock(&state);
-        if no_memory || state.ending.is_none_or(|since| at < since) {
-            let log = process::log_tail(&log, TAIL);
-            state.crashes.push(Crash { at: Some(at), status, reason, back: None, log });
-        }
+        let end = ended.await;
+        lock(&state).ended(&end, clock.at(end.at), || process::log_tail(&log, TAIL));
     });
 }
 
@@ -413,5 +423,24 @@ mod tests {
         assert_eq!((state.ending, &state.earlier), (None, &Telemetry::default()));
         assert_eq!(state.not_acted, ["restart: docker exec failed"]);
         assert!(state.untold.is_some_and(|why| why.starts_with("restart did not act")));
+    }
+
+    /// Scenario: containers end before and after they were asked to; of some nobody tells how.
+    /// Guarantees: an end that was not asked for is a crash, with its reason; one that was is none, and not excused where
+    /// nobody told of it.
+    #[test]
+    fn an_end_of_which_nobody_told_is_not_excused() {
+        let after = |asked: bool, reason| {
+            let mut state = State { ending: asked.then_some(UnixNanos(5)), ..State::default() };
+            let end = CollectorEnd { status: None, reason: Some(reason), at: std::time::Instant::now() };
+            state.ended(&end, UnixNanos(7), String::new);
+            let crashes: Vec<String> = state.crashes.into_iter().map(|crash| crash.status).collect();
+            (crashes, state.unheard)
+        };
+        assert_eq!(after(true, "Completed"), (Vec::new(), false));
+        assert_eq!(after(true, CollectorEnd::UNKNOWN), (Vec::new(), true));
+        assert_eq!(after(true, CollectorEnd::OOM_KILLED).0.len(), 1);
+        let untold = "unknown (nobody told how)".to_owned();
+        assert_eq!(after(false, CollectorEnd::UNKNOWN), (vec![untold], false));
     }
 }

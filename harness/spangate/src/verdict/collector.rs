@@ -23,7 +23,7 @@ pub(super) fn judge(facts: Option<&CollectorFacts>, may_restart: bool) -> Option
     }
     if facts.unheard {
         verdict
-            .undecided("nobody told how its pod went, and so not whether it had ended by itself just before");
+            .undecided("nobody told how its pod or container went, and so not whether it had ended before");
     }
     (!verdict.reasons.is_empty()).then_some(verdict)
 }
