@@ -181,7 +181,7 @@ fn a_container_that_a_killed_run_left_is_found_and_removed() {
         let this = PlayProcess::this().unwrap();
         let gone = PlayProcess { start_time: this.start_time + 1, ..this.clone() };
         let make = |name: &str, process: PlayProcess| {
-            let owner = Owner { process: Some(process), directory: directory.path().join(name) };
+            let owner = Owner { process: Some(process), ..Owner::kept(directory.path().join(name)) };
             let owner = serde_json::to_string(&owner).unwrap();
             let name = format!("spangate-test-{name}-{}", std::process::id());
             let made = Command::new("docker")

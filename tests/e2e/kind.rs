@@ -171,7 +171,7 @@ fn what_a_killed_run_left_is_found_and_removed() {
         let gone = PlayProcess { start_time: this.start_time + 1, ..this };
         let directory = tempfile::tempdir().unwrap();
         let make = |name: &str, process| {
-            let owner = Owner { process, directory: directory.path().join(name) };
+            let owner = Owner { process, ..Owner::kept(directory.path().join(name)) };
             let name = format!("test-{name}-{}", std::process::id());
             KindNetwork::create(&docker, &name, &owner).unwrap()
         };

@@ -45,6 +45,8 @@ pub mod etcd_flags;
 pub mod kind;
 pub mod kubeconfig;
 pub mod local;
+mod machine;
+mod mark;
 pub mod pki;
 pub mod play;
 pub mod ports;
@@ -63,6 +65,7 @@ pub use local::{
     ApiServerConfig, BackendConfig, CollectorConfig, CollectorProgram, ControlPlane, ControlPlaneConfig,
     EtcdConfig, Jaeger, LocalApiServer, LocalCollector, LocalEtcd, Prometheus, StartError, TracingTo,
 };
+pub use mark::mark;
 pub use pki::{EtcdPki, Identity, Pki, PkiError, PkiFiles};
 pub use play::{Play, PlayCluster, PlayError, PlayProcess};
 pub use process::{Child, Lifetime, ProcessError};

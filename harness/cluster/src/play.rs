@@ -209,6 +209,11 @@ impl Play {
         remove(&dir)
     }
 
+    /// Whether `dir` is where a cluster of that name has its files, and no local control plane has it now.
+    pub(crate) fn lends(&self, name: &str, dir: &Path) -> bool {
+        self.dir(name).is_ok_and(|own| own == dir) && matches!(self.read(name), Ok(None))
+    }
+
     /// All control planes, by name.
     pub fn list(&self) -> Result<Vec<PlayCluster>, PlayError> {
         let entries = match fs::read_dir(&self.root) {
@@ -317,6 +322,17 @@ mod tests {
             play.down(name).unwrap();
             assert!(ours.is_running(), "{name}: a stranger was stopped");
         }
+    }
+
+    #[test]
+    fn a_directory_is_lent_to_its_name_only() {
+        let (dir, play) = play();
+        let own = play.dir("demo").unwrap();
+        assert!(play.lends("demo", &own));
+        assert!(!play.lends("demo", dir.path()) && !play.lends("other", &own));
+        private::create_dir(&own).unwrap();
+        state::tests::example().write(&own).unwrap();
+        assert!(!play.lends("demo", &own), "it is that of a local control plane");
     }
 
     #[test]

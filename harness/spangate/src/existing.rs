@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -64,13 +63,6 @@ pub const OTLP_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 const DEFAULT_SCHEDULE_DELAY: Duration = Duration::from_secs(5);
 /// The longest value of a label.
 const LABEL: usize = 63;
-
-/// Eight characters that no other run has.
-pub fn mark() -> String {
-    // Keyed by what the system gives each process at random.
-    let random = RandomState::new().hash_one(std::process::id());
-    format!("{:08x}", random & 0xffff_ffff)
-}
 
 // === impl Existing ===
 
@@ -189,7 +181,6 @@ pub(crate) mod tests {
         let long = existing.run_label(&"a".repeat(63));
         assert_eq!(long.len(), 63);
         assert!(long.ends_with("-0a1b2c3d"), "{long}");
-        assert_ne!(mark(), mark());
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use super::{Docker, DockerError, Owner, State};
-use crate::{private, process::PidFd};
+use crate::{mark, private, process::PidFd};
 
 /// Why there is no container.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +194,8 @@ impl Container {
     pub async fn start(docker: &Docker, config: ContainerConfig) -> Result<Self, ContainerError> {
         static STARTED: AtomicU32 = AtomicU32::new(1);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("spangate-{}-{}-{number}", config.what, std::process::id());
+        // Other machines, and containers of this one, have the same numbers: what is removed by its name must be ours.
+        let name = format!("spangate-{}-{}-{number}-{}", config.what, std::process::id(), mark());
         let opened = private::append(&config.log).and_then(|file| Ok([file.try_clone()?, file]));
         let files = opened.map_err(|source| ContainerError::Log { path: config.log.clone(), source })?;
         // From here on it is removed, also where nobody waits for its start any more.

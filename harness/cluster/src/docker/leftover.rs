@@ -34,6 +34,11 @@ impl Leftover {
         self.owner.is_gone()
     }
 
+    /// Whether nobody here can tell whether that is so.
+    pub fn is_elsewhere(&self) -> bool {
+        self.owner.is_elsewhere()
+    }
+
     /// Removes it. Blocks.
     pub fn remove(&self, docker: &Docker) -> Result<(), DockerError> {
         remove(docker, &self.name)

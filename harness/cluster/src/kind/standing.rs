@@ -5,11 +5,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::Duration,
 };
 
-use crate::docker::{Docker, DockerError, LABEL, Owner};
+use crate::{
+    docker::{Docker, DockerError, LABEL, Owner},
+    play::Play,
+};
 
 /// A cluster of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +93,11 @@ impl Standing {
         }
     }
 
+    /// Whether nobody here can tell whether that is so.
+    pub fn is_elsewhere(&self) -> bool {
+        self.owner.as_ref().is_some_and(Owner::is_elsewhere)
+    }
+
     /// The processes on the node with the API server, by their numbers on this machine and their names. Blocks.
     pub fn processes(&self, docker: &Docker) -> Result<Vec<(u32, String)>, DockerError> {
         processes(docker, &format!("{}-control-plane", self.name))
@@ -97,13 +107,29 @@ impl Standing {
     pub fn remove(&self, docker: &Docker) -> Result<(), DockerError> {
         remove(docker, &self.name)?;
         // The directory of a run has its ledgers too, and is tidied up by the next run.
-        if let Some(owner) = self.owner.as_ref().filter(|owner| owner.process.is_none())
-            && let Err(error) = fs::remove_dir_all(&owner.directory)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(directory = %owner.directory.display(), %error, "cannot remove the files of a cluster");
+        let Some(owner) = self.owner.as_ref().filter(|owner| owner.process.is_none()) else { return Ok(()) };
+        let directory = owner.directory.display();
+        match Play::from_process().ok().and_then(|play| self.own_directory(&play)) {
+            None => tracing::warn!(
+                %directory,
+                "the files of the cluster are not where those of this user are, and are left alone"
+            ),
+            Some(own) => match fs::remove_dir_all(own) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%directory, %error, "cannot remove the files of a cluster");
+                }
+                _ => {}
+            },
         }
         Ok(())
+    }
+
+    /// The directory of a kept one, where it is that of a cluster of this name on this machine: what is written on a network
+    /// may come from anywhere.
+    fn own_directory(&self, play: &Play) -> Option<&Path> {
+        let owner = self.owner.as_ref().filter(|owner| owner.process.is_none() && owner.is_here())?;
+        let name = self.name.strip_prefix(PREFIX)?;
+        play.lends(name, &owner.directory).then_some(owner.directory.as_path())
     }
 }
 
@@ -177,7 +203,7 @@ mod tests {
     fn only_what_lost_its_process_is_abandoned() {
         let standing = |process| Standing {
             name: "spangate-a".to_owned(),
-            owner: Some(Owner { process, directory: "/d".into() }),
+            owner: Some(Owner { process, ..Owner::kept("/d".into()) }),
             nodes: Vec::new(),
             running: false,
         };
@@ -188,5 +214,24 @@ mod tests {
         let kept = standing(None);
         assert!(kept.is_kept() && !kept.is_abandoned());
         assert!(Standing { owner: None, ..kept }.is_abandoned());
+    }
+
+    /// Scenario: kept clusters whose networks name the directory of this user's cluster of that name, another one, or that of
+    /// another machine.
+    /// Guarantees: only the first is ours to remove.
+    #[test]
+    fn only_the_directory_of_a_cluster_of_ours_is_removed() {
+        let play = Play::new("/state".into());
+        let owned = |owner| {
+            let (name, nodes) = ("spangate-demo".to_owned(), Vec::new());
+            let standing = Standing { name, owner: Some(owner), nodes, running: false };
+            standing.own_directory(&play).map(Path::to_owned)
+        };
+        assert_eq!(owned(Owner::kept("/state/demo".into())).as_deref(), Some(Path::new("/state/demo")));
+        assert_eq!(owned(Owner::kept("/home".into())), None);
+        assert_eq!(owned(Owner::kept("/state/other".into())), None);
+        let machine = Some("another".to_owned());
+        assert_eq!(owned(Owner { machine, ..Owner::kept("/state/demo".into()) }), None);
+        assert_eq!(owned(Owner::this("/state/demo".into()).unwrap()), None);
     }
 }

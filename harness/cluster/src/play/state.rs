@@ -49,6 +49,9 @@ pub struct PlayProcess {
     pub start_time: u64,
     /// The boot that the start time counts from.
     pub boot: String,
+    /// The namespace in which it has that number; `None` where that was not written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<String>,
 }
 
 const FILE: &str = "state.json";
@@ -83,20 +86,30 @@ impl PlayState {
 impl PlayProcess {
     /// The process of `child`.
     pub(super) fn of(child: &Child) -> io::Result<Self> {
-        let start_time = start_time(child.pid())?;
-        Ok(Self { name: child.name().to_owned(), pid: child.pid(), start_time, boot: boot()? })
+        Self::found(child.name(), child.pid())
     }
 
     /// This process.
     pub fn this() -> io::Result<Self> {
-        let pid = std::process::id();
-        Ok(Self { name: "spangate".to_owned(), pid, start_time: start_time(pid)?, boot: boot()? })
+        Self::found("spangate", std::process::id())
+    }
+
+    fn found(name: &str, pid: u32) -> io::Result<Self> {
+        let (start_time, boot, pid_namespace) = (start_time(pid)?, boot()?, pid_namespace());
+        Ok(Self { name: name.to_owned(), pid, start_time, boot, pid_namespace })
     }
 
     /// Whether this very process still runs.
     pub fn is_running(&self) -> bool {
         boot().is_ok_and(|boot| boot == self.boot)
             && start_time(self.pid).is_ok_and(|time| time == self.start_time)
+    }
+
+    /// Whether this very process has ended, which was one of this machine. Of one in another PID namespace that is known only
+    /// after another boot: its number is that of somebody else here.
+    pub fn has_ended(&self) -> bool {
+        let Ok(boot) = boot() else { return false };
+        boot != self.boot || (self.pid_namespace == pid_namespace() && !self.is_running())
     }
 
     /// Asks this very process to end, and kills it when it has not after `grace`. One that is gone is fine.
@@ -137,6 +150,11 @@ fn boot() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
+/// The PID namespace of this process, as procfs names it.
+fn pid_namespace() -> Option<String> {
+    Some(fs::read_link("/proc/self/ns/pid").ok()?.display().to_string())
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -157,7 +175,8 @@ pub(super) mod tests {
     #[test]
     fn the_state_survives_the_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let process = PlayProcess { name: "etcd".to_owned(), pid: 7, start_time: 9, boot: "b".to_owned() };
+        let (name, boot, pid_namespace) = ("etcd".to_owned(), "b".to_owned(), Some("n".to_owned()));
+        let process = PlayProcess { name, pid: 7, start_time: 9, boot, pid_namespace };
         let state = PlayState { processes: vec![process], ..example() };
         state.write(dir.path()).unwrap();
         assert_eq!(PlayState::read(dir.path()).unwrap(), state);
@@ -170,6 +189,22 @@ pub(super) mod tests {
         assert_eq!(parse_stat(stat), Some(123_456));
         assert_eq!(parse_stat(&stat.replace(" S ", " Z ")), None);
         assert_eq!(parse_stat("42 (sh) S 1"), None);
+    }
+
+    /// Scenario: a process that runs, one that had its number before, and the same two of another PID namespace, of one that
+    /// nobody has written down, and of another boot.
+    /// Guarantees: none has ended of which that cannot be known.
+    #[test]
+    fn only_what_can_be_seen_from_here_has_ended() {
+        let this = PlayProcess::this().unwrap();
+        let earlier = PlayProcess { start_time: this.start_time + 1, ..this.clone() };
+        assert!(!this.has_ended() && earlier.has_ended());
+        let other = PlayProcess { pid_namespace: Some("pid:[1]".to_owned()), ..earlier.clone() };
+        assert!(!other.has_ended());
+        assert!(PlayProcess { boot: "another".to_owned(), ..other }.has_ended());
+        let text = serde_json::to_string(&PlayProcess { pid_namespace: None, ..earlier }).unwrap();
+        assert!(!text.contains("pidNamespace"), "{text}");
+        assert!(!serde_json::from_str::<PlayProcess>(&text).unwrap().has_ended());
     }
 
     #[test]

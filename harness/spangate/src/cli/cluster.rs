@@ -38,7 +38,7 @@ pub(super) enum ClusterCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Also those that were to stay up.
+    /// Also those that were to stay up; and say what is left alone, since its maker is on another machine or in a container.
     #[arg(long)]
     all: bool,
 }
@@ -140,19 +140,32 @@ fn down(play: &Play, name: &str) -> Result<(), CommandError> {
 
 async fn prune(args: PruneArgs, session: &Session) -> Result<Exit, CommandError> {
     let docker = kind::docker()?;
-    let unwanted = move |standing: &Standing| standing.is_abandoned() || (args.all && standing.is_kept());
-    let removed = blocking(move || {
-        let mut removed = kind::prune(&docker, unwanted)?;
+    let kept = move |standing: &Standing| args.all && standing.is_kept() && !standing.is_elsewhere();
+    let work = blocking(move || {
+        let mut removed = kind::prune(&docker, |standing| standing.is_abandoned() || kept(standing))?;
         removed.extend(environment::prune(&docker)?);
-        Ok::<_, CommandError>(removed)
+        let mut left = Vec::new();
+        if args.all {
+            left = kind::elsewhere(&docker)?;
+            left.extend(environment::elsewhere(&docker)?);
+        }
+        Ok::<_, CommandError>((removed, left))
     });
-    let removed = removed.await??;
-    match session.global.output {
-        Output::Json => print_json(&removed)?,
-        Output::Text if removed.is_empty() => print("nothing to remove\n")?,
-        Output::Text => removed.iter().try_for_each(|name| print(&format!("removed {name}\n")))?,
+    let (removed, left) = work.await??;
+    if session.global.output == Output::Json {
+        return print_json(&removed).map(|()| Exit::Pass);
     }
-    Ok(Exit::Pass)
+    let mut out = String::new();
+    for name in &removed {
+        let _ = writeln!(out, "removed {name}");
+    }
+    if removed.is_empty() {
+        out.push_str("nothing to remove\n");
+    }
+    for name in left {
+        let _ = writeln!(out, "left alone {name}, whose maker is on another machine or in another container");
+    }
+    print(&out).map(|()| Exit::Pass)
 }
 
 async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, CommandError> {

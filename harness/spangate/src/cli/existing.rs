@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use spangate_cluster::{Play, kind::KindClusterConfig, tracing_config};
+use spangate_cluster::{Play, kind::KindClusterConfig, mark, tracing_config};
 use spangate_scenario::{
     Loaded,
     model::{Fault, Identity, Provider},
@@ -15,7 +15,7 @@ use spangate_scenario::{
 use super::{ProviderName, cluster};
 use crate::{
     error::CommandError,
-    existing::{Existing, OTLP_LISTEN, Whose, mark, unsuitable},
+    existing::{Existing, OTLP_LISTEN, Whose, unsuitable},
     plan::{Plan, shell_word},
     run::kind,
     worker::Access,

@@ -11,7 +11,7 @@ use spangate_sink::{Sink, SinkConfig, SinkHandle};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
-pub(crate) use self::beside::prune;
+pub(crate) use self::beside::{elsewhere, prune};
 use self::beside::{Backends, Beside};
 pub(super) use self::cluster::Cluster;
 use super::{directory::RunDirectory, existing::Guest, priority::Realtime};

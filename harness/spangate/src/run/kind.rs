@@ -7,10 +7,10 @@ use std::{
 };
 
 use spangate_cluster::{
-    Assets, AssetsEnv, Docker, Found, KindCluster, KindNetwork, NodeImage, PlayProcess, Version, VersionSpec,
+    Assets, AssetsEnv, Docker, DockerError, Found, KindCluster, KindNetwork, NodeImage, Version, VersionSpec,
     docker::Owner,
     kind::{self, KindClusterConfig, KindConfig, KindEtcdProxy, Privileges, SINGLE_NODE, Standing},
-    tracing_config,
+    mark, tracing_config,
 };
 use spangate_scenario::model;
 
@@ -96,10 +96,11 @@ impl Ready {
         Ok(Self { docker, kind, image, privileges, etcd })
     }
 
-    /// What the cluster of a run is called: no other one has that name, of this process or another.
+    /// What the cluster of a run is called: no other one has that name, of this process or another, here or on another machine
+    /// that has the same engine.
     pub(crate) fn name_of_run() -> String {
         static RUNS: AtomicU32 = AtomicU32::new(1);
-        format!("run-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed))
+        format!("run-{}-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed), mark())
     }
 
     /// Makes the network of the cluster `spangate-NAME`, which goes with this process or is kept.
@@ -109,11 +110,10 @@ impl Ready {
         kept: bool,
         files: &Path,
     ) -> Result<KindNetwork, CommandError> {
-        let process = if kept { None } else { Some(PlayProcess::this()) };
-        let process = process
-            .transpose()
+        let files = files.to_owned();
+        let owner = if kept { Ok(Owner::kept(files)) } else { Owner::this(files) };
+        let owner = owner
             .map_err(|error| CommandError::environment("cannot tell which process this is").because(error))?;
-        let owner = Owner { process, directory: files.to_owned() };
         let (docker, name) = (self.docker.clone(), name.to_owned());
         blocking(move || KindNetwork::create(&docker, &name, &owner)).await?.map_err(|error| {
             CommandError::environment("the network of the cluster cannot be made").because(error)
@@ -275,14 +275,23 @@ pub(crate) fn prune(
     docker: &Docker,
     unwanted: impl Fn(&Standing) -> bool,
 ) -> Result<Vec<String>, CommandError> {
-    let failed = |error| CommandError::environment("the clusters in Docker cannot be had").because(error);
-    let all = Standing::list(docker).map_err(failed)?;
+    let all = Standing::list(docker).map_err(not_had)?;
     let mut removed = Vec::new();
     for standing in all.into_iter().filter(unwanted) {
-        standing.remove(docker).map_err(failed)?;
+        standing.remove(docker).map_err(not_had)?;
         removed.push(standing.name);
     }
     Ok(removed)
+}
+
+/// The names of the clusters of ours of which nobody here can tell whether their makers are gone. Blocks.
+pub(crate) fn elsewhere(docker: &Docker) -> Result<Vec<String>, CommandError> {
+    let all = Standing::list(docker).map_err(not_had)?;
+    Ok(all.into_iter().filter(Standing::is_elsewhere).map(|standing| standing.name).collect())
+}
+
+fn not_had(error: DockerError) -> CommandError {
+    CommandError::environment("the clusters in Docker cannot be had").because(error)
 }
 
 fn no_image(error: kind::NodeImageError) -> CommandError {

@@ -127,15 +127,19 @@ fn with_node(scenario: &Path, dir: &Path) -> (Child, String) {
     let mut command = run(scenario, dir);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap());
     let mut child = command.spawn().unwrap();
-    let cluster = format!("spangate-run-{}-1", child.id());
-    let node = format!("{cluster}-control-plane");
+    // What follows is nobody else's.
+    let run = format!("spangate-run-{}-1-", child.id());
+    let of_node = |name: &str| name.strip_suffix("-control-plane").map(str::to_owned);
     let begun = Instant::now();
-    while !docker(&["ps", "--format", "{{.Names}}"]).lines().any(|name| name == node) {
+    loop {
+        let names = docker(&["ps", "--format", "{{.Names}}"]);
+        if let Some(cluster) = names.lines().filter(|name| name.starts_with(&run)).find_map(of_node) {
+            return (child, cluster);
+        }
         let said = || fs::read_to_string(&log).unwrap();
         assert!(child.try_wait().unwrap().is_none() && begun.elapsed() < NODE, "no node came: {}", said());
         thread::sleep(LOOK_EVERY);
     }
-    (child, cluster)
 }
 
 /// What was said, without the breaks of its lines.

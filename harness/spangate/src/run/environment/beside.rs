@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use spangate_cluster::{
-    BackendConfig, CollectorProgram, Component as Name, Docker, Found, Jaeger, Prometheus, Version,
-    VersionSpec,
+    BackendConfig, CollectorProgram, Component as Name, Docker, DockerError, Found, Jaeger, Prometheus,
+    Version, VersionSpec,
     docker::{Leftover, Owner, ProgramImage},
 };
 use spangate_scenario::model::{self, ContainerOf};
@@ -233,14 +233,23 @@ fn docker() -> Result<Docker, CommandError> {
 
 /// Removes the containers of ours whose makers are gone, and gives their names. Blocks.
 pub(crate) fn prune(docker: &Docker) -> Result<Vec<String>, CommandError> {
-    let failed = |error| CommandError::environment("the containers in Docker cannot be had").because(error);
-    let all = Leftover::list(docker).map_err(failed)?;
+    let all = Leftover::list(docker).map_err(not_had)?;
     let mut removed = Vec::new();
     for left in all.into_iter().filter(Leftover::is_abandoned) {
-        left.remove(docker).map_err(failed)?;
+        left.remove(docker).map_err(not_had)?;
         removed.push(left.name);
     }
     Ok(removed)
+}
+
+/// The names of the containers of ours of which nobody here can tell whether their makers are gone. Blocks.
+pub(crate) fn elsewhere(docker: &Docker) -> Result<Vec<String>, CommandError> {
+    let all = Leftover::list(docker).map_err(not_had)?;
+    Ok(all.into_iter().filter(Leftover::is_elsewhere).map(|left| left.name).collect())
+}
+
+fn not_had(error: DockerError) -> CommandError {
+    CommandError::environment("the containers in Docker cannot be had").because(error)
 }
 
 fn no_image<E: Into<Box<dyn std::error::Error + Send + Sync>>>(name: Name) -> impl Fn(E) -> CommandError {
