@@ -46,16 +46,19 @@ impl Standing {
         let mut found: BTreeMap<String, Self> = BTreeMap::new();
         // Before networks, which are there before their nodes: a cluster that is made meanwhile is one without nodes, and
         // never one without an owner.
-        let format = format!("{{{{.Names}}}}\t{{{{.Label {CLUSTER:?}}}}}\t{{{{.State}}}}\t{{{{.Networks}}}}");
-        let filter = format!("label={CLUSTER}");
-        let nodes = docker.run(["ps", "--all", "--filter", &filter, "--format", &format])?;
+        let nodes = nodes(docker, CLUSTER)?;
         let mut strange = BTreeSet::new();
         let filter = format!("label={LABEL}=cluster");
         let networks = docker.run(["network", "ls", "--filter", &filter, "--format", "{{.Name}}"])?;
         for name in networks.lines() {
             let format = Owner::format(".Labels");
-            // Removed meanwhile, by the run that made it.
-            let Ok(owner) = docker.run(["network", "inspect", "--format", &format, name]) else { continue };
+            let owner = match docker.run(["network", "inspect", "--format", &format, name]) {
+                Ok(owner) => owner,
+                // Removed meanwhile, by the run that made it.
+                Err(error) if error.is_missing() => continue,
+                // Without its network, its nodes would be nobody's.
+                Err(error) => return Err(error),
+            };
             let name = name.to_owned();
             let Some(owner) = Owner::read(&owner) else {
                 tracing::warn!(name, owner, "another version made this cluster: it is left alone");
@@ -144,6 +147,12 @@ pub(super) fn processes(docker: &Docker, node: &str) -> Result<Vec<(u32, String)
     Ok(text.lines().filter_map(process).collect())
 }
 
+/// The nodes of all clusters of kind with this label, running or not, in lines for [`our_node`].
+fn nodes(docker: &Docker, label: &str) -> Result<String, DockerError> {
+    let format = format!("{{{{.Names}}}}\t{{{{.Label {CLUSTER:?}}}}}\t{{{{.State}}}}\t{{{{.Networks}}}}");
+    docker.run(["ps", "--all", "--filter", &format!("label={label}"), "--format", &format])
+}
+
 /// A node, its cluster, and whether it runs, if it is one of ours: only ours have a network of the cluster's name.
 fn our_node(line: &str) -> Option<(&str, &str, bool)> {
     let mut fields = line.split('\t');
@@ -170,9 +179,10 @@ pub(super) fn remove(docker: &Docker, cluster: &str) -> Result<(), DockerError> 
 
 /// Removes what is there now; gives whether nothing was.
 fn remove_once(docker: &Docker, cluster: &str) -> Result<bool, DockerError> {
-    let filter = format!("label={CLUSTER}={cluster}");
-    let nodes = docker.run(["ps", "--all", "--quiet", "--filter", &filter])?;
-    let nodes: Vec<&str> = nodes.lines().collect();
+    // A user may have a cluster of that name too, which is on the network of plain kind.
+    let nodes = nodes(docker, &format!("{CLUSTER}={cluster}"))?;
+    let ours = |(node, of, _): (_, &str, bool)| (of == cluster).then_some(node);
+    let nodes: Vec<&str> = nodes.lines().filter_map(our_node).filter_map(ours).collect();
     if !nodes.is_empty() {
         docker.run(["rm", "--force", "--volumes"].iter().chain(&nodes))?;
     }
@@ -189,7 +199,7 @@ fn remove_once(docker: &Docker, cluster: &str) -> Result<bool, DockerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::play::PlayProcess;
+    use crate::{docker::testing, play::PlayProcess};
 
     #[test]
     fn a_cluster_of_plain_kind_is_not_ours() {
@@ -197,6 +207,40 @@ mod tests {
         assert_eq!(our_node("n\tspangate-a\texited\tother,spangate-a"), Some(("n", "spangate-a", false)));
         assert_eq!(our_node("n\tspangate-a\trunning\tkind"), None);
         assert_eq!(our_node("n\tmine\trunning\tmine"), None);
+    }
+
+    /// Scenario: a user has a cluster of plain kind with the name of one of ours, whose node was made and never started.
+    /// Guarantees: only ours is removed.
+    #[test]
+    fn a_cluster_of_plain_kind_with_our_name_stays() {
+        let (dir, docker) = testing::docker(
+            r#"ps*)
+                 printf 'theirs\tspangate-demo\trunning\tkind\n'
+                 printf 'ours\tspangate-demo\tcreated\tspangate-demo\n';;
+               rm*) echo "$*" >>$here/removed;;"#,
+        );
+        assert!(!remove_once(&docker, "spangate-demo").unwrap());
+        let removed = fs::read_to_string(dir.path().join("removed")).unwrap();
+        assert_eq!(removed, "rm --force --volumes ours\n");
+    }
+
+    /// Scenario: the network of a cluster with a node is there, and Docker does not answer what is asked of it; then the
+    /// network is gone.
+    /// Guarantees: only the second is a cluster without an owner.
+    #[test]
+    fn a_network_that_cannot_be_looked_at_is_not_gone() {
+        let listed = |said: &str| {
+            let cases = format!(
+                "ps*) printf 'node\\tspangate-a\\trunning\\tspangate-a\\n';;
+                 'network ls'*) echo spangate-a;;
+                 'network inspect'*) echo '{said}' >&2; exit 1;;"
+            );
+            let (_dir, docker) = testing::docker(&cases);
+            Standing::list(&docker)
+        };
+        assert!(listed("Cannot connect to the Docker daemon").is_err());
+        let gone = listed("Error response from daemon: network spangate-a not found").unwrap();
+        assert!(matches!(gone.as_slice(), [one] if one.owner.is_none()), "{gone:?}");
     }
 
     #[test]
