@@ -17,6 +17,7 @@ mod error;
 mod load_image;
 mod network;
 mod node;
+mod node_end;
 mod node_file;
 mod node_image;
 mod node_tracing;
@@ -34,6 +35,7 @@ pub use self::{
     error::KindError,
     network::KindNetwork,
     node::KindNode,
+    node_end::NodeEnd,
     node_file::{NodeFile, node_files},
     node_image::{NodeImage, NodeImageError},
     privilege::Privileges,

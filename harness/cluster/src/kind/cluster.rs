@@ -3,11 +3,12 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::ExitStatus,
 };
 
-use super::{error::KindError, network::KindNetwork, node::KindNode, start::KindClusterConfig};
-use crate::{kubeconfig::Access, process::Child, version::Version};
+use super::{
+    error::KindError, network::KindNetwork, node::KindNode, node_end::NodeEnd, start::KindClusterConfig,
+};
+use crate::{docker::DockerError, kubeconfig::Access, process::Child, version::Version};
 
 /// A cluster whose API server is ready. Dropping it removes it, and keeps its logs.
 #[derive(Debug)]
@@ -50,9 +51,17 @@ impl KindCluster {
         self.version
     }
 
-    /// Waits until the node ends. The future does not borrow this.
-    pub fn exited(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
-        self.waiting.exited()
+    /// Waits until the node ends, or Docker tells of it no more. The future does not borrow this.
+    pub fn lost(&self) -> impl Future<Output = NodeEnd> + Send + use<> {
+        let (waiting, node) = (self.waiting.exited(), self.node.clone());
+        async move {
+            let client = waiting.await;
+            let told = tokio::task::spawn_blocking(move || node.state()).await;
+            let told = told.unwrap_or_else(|panic| {
+                Err(DockerError::Failed { what: "inspect".to_owned(), said: panic.to_string() })
+            });
+            NodeEnd::of(told, client)
+        }
     }
 
     /// The processes on the node, by their numbers on this machine and their names. Blocks.

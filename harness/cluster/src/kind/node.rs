@@ -1,7 +1,7 @@
 //! The node with the API server, as Docker sees it.
 
 use super::{error::KindError, standing};
-use crate::docker::Docker;
+use crate::docker::{Docker, DockerError, State};
 
 /// A node. It does not keep its cluster alive.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ impl KindNode {
     /// The processes on it, by their numbers on this machine and their names. Blocks.
     pub fn processes(&self) -> Result<Vec<(u32, String)>, KindError> {
         Ok(standing::processes(&self.docker, &self.name)?)
+    }
+
+    /// Whether it runs. Blocks.
+    pub(super) fn state(&self) -> Result<State, DockerError> {
+        State::of(&self.docker, &self.name)
     }
 
     /// Kills the processes of a name (SIGKILL). Blocks.

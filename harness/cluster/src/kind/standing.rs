@@ -180,9 +180,9 @@ pub(super) fn remove(docker: &Docker, cluster: &str) -> Result<(), DockerError> 
 /// Removes what is there now; gives whether nothing was.
 fn remove_once(docker: &Docker, cluster: &str) -> Result<bool, DockerError> {
     // A user may have a cluster of that name too, which is on the network of plain kind.
-    let nodes = nodes(docker, &format!("{CLUSTER}={cluster}"))?;
-    let ours = |(node, of, _): (_, &str, bool)| (of == cluster).then_some(node);
-    let nodes: Vec<&str> = nodes.lines().filter_map(our_node).filter_map(ours).collect();
+    let found = nodes(docker, &format!("{CLUSTER}={cluster}"))?;
+    let ours = found.lines().filter_map(our_node).filter(|(_, of, _)| *of == cluster);
+    let nodes: Vec<&str> = ours.map(|(node, ..)| node).collect();
     if !nodes.is_empty() {
         docker.run(["rm", "--force", "--volumes"].iter().chain(&nodes))?;
     }

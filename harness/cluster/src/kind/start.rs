@@ -296,7 +296,7 @@ impl KindNetwork {
         Err(KindError::Failed { what, status, reason: None, tail: log_tail(&log, TAIL), log })
     }
 
-    /// A process that ends when the node does.
+    /// A process that ends when the node does, or when Docker does not answer any more.
     fn wait_for_end(&self, config: &KindClusterConfig) -> Result<Child, KindError> {
         Ok(Child::spawn(Spec {
             name: "docker wait",

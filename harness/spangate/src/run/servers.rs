@@ -18,6 +18,9 @@ pub(super) enum Servers {
     Existing(Box<Guest>),
 }
 
+/// The end of one of them, in words.
+type End = Pin<Box<dyn Future<Output = String> + Send>>;
+
 /// Child processes.
 pub(super) struct Processes {
     /// The API server.
@@ -70,21 +73,24 @@ impl Servers {
 
     /// Waits until one of them ends, which none should.
     pub(super) fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
-        type End = Pin<Box<dyn Future<Output = ExitStatus> + Send>>;
-        let ends: Vec<(&str, End)> = match self {
+        let ends: Vec<End> = match self {
             Self::Local(local) => vec![
-                ("kube-apiserver", Box::pin(local.api_server.exited())),
-                ("etcd", Box::pin(local.etcd.exited())),
+                end("kube-apiserver", local.api_server.exited()),
+                end("etcd", local.etcd.exited()),
             ],
-            Self::Kind(cluster) => vec![("the node of the kind cluster", Box::pin(cluster.exited()))],
+            Self::Kind(cluster) => {
+                let lost = cluster.lost();
+                vec![Box::pin(async move {
+                    let lost = lost.await;
+                    format!("in the middle of the run, {lost}")
+                })]
+            }
             // Nobody tells; the load would see it.
-            Self::Existing(_) => vec![("the API server", Box::pin(std::future::pending()))],
+            Self::Existing(_) => vec![Box::pin(std::future::pending())],
         };
         async move {
-            let (names, ends): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
-            let (status, place, _) = futures::future::select_all(ends).await;
-            let name = names[place];
-            CommandError::environment(format!("{name} ended in the middle of the run with {status}"))
+            let (what, ..) = futures::future::select_all(ends).await;
+            CommandError::environment(what)
         }
     }
 
@@ -116,4 +122,11 @@ impl Servers {
             }
         }
     }
+}
+
+fn end(name: &'static str, process: impl Future<Output = ExitStatus> + Send + 'static) -> End {
+    Box::pin(async move {
+        let status = process.await;
+        format!("{name} ended in the middle of the run with {status}")
+    })
 }
