@@ -173,7 +173,7 @@ fn what_a_killed_run_left_is_found_and_removed() {
         let make = |name: &str, process| {
             let owner = Owner { process, ..Owner::kept(directory.path().join(name)) };
             let name = format!("test-{name}-{}", std::process::id());
-            KindNetwork::create(&docker, &name, &owner).unwrap()
+            KindNetwork::create(&docker, &name, &owner, None).unwrap()
         };
         let (killed, kept) = (make("killed", Some(gone)), make("kept", None));
         let cluster = killed.name().to_owned();

@@ -14,6 +14,7 @@ mod access;
 mod cluster;
 mod config;
 mod error;
+mod kernel_settings;
 mod load_image;
 mod network;
 mod node;
@@ -33,6 +34,7 @@ pub use self::{
     cluster::KindCluster,
     config::{ETCD_AUTHORITY, KindConfig, KindConfigError, KindEtcdProxy, SINGLE_NODE, TRACING_FILE},
     error::KindError,
+    kernel_settings::KernelSettings,
     network::KindNetwork,
     node::KindNode,
     node_end::NodeEnd,

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     error::KindError,
+    kernel_settings::KernelSettings,
     standing::{self, PREFIX},
 };
 use crate::{
@@ -28,15 +29,22 @@ pub struct KindNetwork {
 // === impl KindNetwork ===
 
 impl KindNetwork {
-    /// Makes the network of the cluster `spangate-NAME`. Blocks.
+    /// Makes the network of the cluster `spangate-NAME`, and writes on it the kernel settings of now, if its nodes are to change
+    /// them. Blocks.
     ///
     /// It is made by us and not by kind, whose own has IPv6 and so has Docker turn IPv6 forwarding on for the whole
     /// machine.
-    pub fn create(docker: &Docker, name: &str, owner: &Owner) -> Result<Self, KindError> {
+    pub fn create(
+        docker: &Docker,
+        name: &str,
+        owner: &Owner,
+        settings: Option<&KernelSettings>,
+    ) -> Result<Self, KindError> {
         let name = format!("{PREFIX}{name}");
         let mut args = vec!["network".to_owned(), "create".to_owned(), "--driver=bridge".to_owned()];
         let labels = owner.labels("cluster");
         args.extend(labels.iter().map(|(name, value)| format!("--label={name}={value}")));
+        args.extend(settings.map(|settings| format!("--label={}", settings.label())));
         args.push(name.clone());
         docker.run(&args)?;
         // From here on it is removed, whatever happens.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::kernel_settings::KernelSettings;
 use crate::{
     docker::{Docker, DockerError, LABEL, Owner},
     play::Play,
@@ -162,9 +163,16 @@ fn our_node(line: &str) -> Option<(&str, &str, bool)> {
     ours.then_some((node, cluster, state == "running"))
 }
 
-/// Removes the nodes and the network of a cluster, as `kind delete cluster` does, volumes included. What is not there
-/// is fine. Blocks.
+/// Removes the nodes and the network of a cluster, as `kind delete cluster` does, volumes included, and sets back what its
+/// kubelets have changed of the machine. What is not there is fine. Blocks.
 pub(super) fn remove(docker: &Docker, cluster: &str) -> Result<(), DockerError> {
+    let settings = KernelSettings::of(docker, cluster);
+    remove_all(docker, cluster)?;
+    settings.iter().for_each(KernelSettings::restore);
+    Ok(())
+}
+
+fn remove_all(docker: &Docker, cluster: &str) -> Result<(), DockerError> {
     let mut attempt = 1;
     loop {
         match remove_once(docker, cluster) {

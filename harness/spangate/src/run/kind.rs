@@ -9,7 +9,9 @@ use std::{
 use spangate_cluster::{
     Assets, AssetsEnv, Docker, DockerError, Found, KindCluster, KindNetwork, NodeImage, Version, VersionSpec,
     docker::Owner,
-    kind::{self, KindClusterConfig, KindConfig, KindEtcdProxy, Privileges, SINGLE_NODE, Standing},
+    kind::{
+        self, KernelSettings, KindClusterConfig, KindConfig, KindEtcdProxy, Privileges, SINGLE_NODE, Standing,
+    },
     mark, tracing_config,
 };
 use spangate_scenario::model;
@@ -114,8 +116,11 @@ impl Ready {
         let owner = if kept { Ok(Owner::kept(files)) } else { Owner::this(files) };
         let owner = owner
             .map_err(|error| CommandError::environment("cannot tell which process this is").because(error))?;
+        // Our own image keeps its kubelet from them.
+        let settings = (!self.image.own).then(KernelSettings::read);
         let (docker, name) = (self.docker.clone(), name.to_owned());
-        blocking(move || KindNetwork::create(&docker, &name, &owner)).await?.map_err(|error| {
+        let made = blocking(move || KindNetwork::create(&docker, &name, &owner, settings.as_ref()));
+        made.await?.map_err(|error| {
             CommandError::environment("the network of the cluster cannot be made").because(error)
         })
     }
