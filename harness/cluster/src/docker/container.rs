@@ -426,17 +426,10 @@ mod tests {
         assert!(!is_in(u32::MAX, first));
     }
 
-    /// A container that nobody removes, of whose process nothing is held, and whose log is whole.
-    fn end_by(docker: Docker) -> watch::Receiver<Option<Ended>> {
-        let removal = Removal { docker, name: "one".to_owned(), done: true };
-        let (_, logged) = mpsc::channel();
-        watch_end(None, &removal, logged)
-    }
-
     /// Scenario: Docker does not answer, then says that the container runs, then how it ended.
     /// Guarantees: neither of the first two is an end.
-    #[tokio::test]
-    async fn a_look_that_fails_is_not_an_end() {
+    #[test]
+    fn a_look_that_fails_is_not_an_end() {
         let (_dir, docker) = testing::docker(
             "inspect*)
                echo >>$here/looks
@@ -446,16 +439,20 @@ mod tests {
                  *) echo 'false 137 true';;
                esac;;",
         );
-        let ended = ended(end_by(docker)).await;
-        assert_eq!((ended.status.and_then(|status| status.code()), ended.oom_killed), (Some(137), true));
+        let state = settled(&docker, "one", Duration::ZERO, || true);
+        let State::Ended { status, oom_killed } = state else { panic!("{state:?}") };
+        assert_eq!((status.code(), oom_killed), (Some(137), true));
     }
 
-    /// Scenario: somebody else removes the container.
+    /// Scenario: somebody else removes the container, whose process is not held.
     /// Guarantees: its end is known, and not how.
     #[tokio::test]
     async fn an_end_that_nobody_tells_of_is_unknown() {
         let (_dir, docker) = testing::docker("inspect*) echo 'Error: No such object: one' >&2; exit 1;;");
-        assert_eq!(ended(end_by(docker)).await.status, None);
+        let removal = Removal { docker, name: "one".to_owned(), done: true };
+        // Nobody writes its log any more.
+        let (_, logged) = mpsc::channel();
+        assert_eq!(ended(watch_end(None, &removal, logged)).await.status, None);
     }
 
     /// Scenario: Docker goes on saying that a container runs whose process has ended, or says nothing.
