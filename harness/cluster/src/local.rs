@@ -31,7 +31,7 @@ use crate::{
     docker::ContainerError,
     etcd_flags::EtcdFlagError,
     pki::{Pki, PkiError},
-    process::{Lifetime, ProcessError},
+    process::{Child, Lifetime, ProcessError},
     progress::Progress,
 };
 
@@ -109,6 +109,9 @@ pub struct ControlPlane {
     /// etcd. After the API server, so that it is dropped last.
     pub etcd: LocalEtcd,
 }
+
+/// What is called with each process as soon as it was started, long before it is ready. An error ends the start.
+pub(crate) type Spawned<'a> = &'a mut (dyn FnMut(&Child) -> io::Result<()> + Send);
 
 /// How often a server is started again on other ports.
 const ATTEMPTS: u32 = 3;

@@ -20,7 +20,7 @@ use crate::{
     local::{ControlPlaneConfig, LocalApiServer, LocalEtcd, StartError},
     pki::Pki,
     private,
-    process::Lifetime,
+    process::{Child, Lifetime},
     progress::Progress,
 };
 
@@ -160,8 +160,8 @@ impl Play {
         Ok(PlayCluster { name: name.to_owned(), dir, state, running: true })
     }
 
-    /// Starts both processes. On an error they are killed, as their handles are dropped; should we be killed
-    /// ourselves meanwhile, the state tells `down` of those that run.
+    /// Starts both processes. On an error they are killed, as their handles are dropped. Each is written down before it is
+    /// ready: should we be killed ourselves meanwhile, the state tells of those that run.
     async fn start(
         &self,
         name: &str,
@@ -169,19 +169,19 @@ impl Play {
         progress: &dyn Progress,
     ) -> Result<PlayState, PlayError> {
         let failed = |source| PlayError::Start { name: name.to_owned(), source };
-        let at = io_error(&config.dir);
-        let etcd = LocalEtcd::start(&config.etcd_config(), progress).await.map_err(failed)?;
         let mut state = PlayState::new(config);
-        state.processes.push(PlayProcess::of(etcd.child()).map_err(&at)?);
-        state.write(&config.dir).map_err(&at)?;
-        let pki = Pki::generate().map_err(|error| failed(error.into()))?;
-        let api_server = LocalApiServer::start(&config.api_server_config(etcd.url()), &pki, progress)
+        let mut spawned = |child: &Child| record(&mut state, &config.dir, child);
+        let etcd = LocalEtcd::start_recorded(&config.etcd_config(), progress, &mut spawned)
             .await
             .map_err(failed)?;
-        state.processes.push(PlayProcess::of(api_server.child()).map_err(&at)?);
+        let pki = Pki::generate().map_err(|error| failed(error.into()))?;
+        let api_server_config = config.api_server_config(etcd.url());
+        let api_server = LocalApiServer::start_recorded(&api_server_config, &pki, progress, &mut spawned)
+            .await
+            .map_err(failed)?;
         state.endpoint = Some(api_server.access().endpoint.clone());
         state.kubeconfig = Some(api_server.kubeconfig().to_owned());
-        state.write(&config.dir).map_err(&at)?;
+        state.write(&config.dir).map_err(io_error(&config.dir))?;
         api_server.release();
         etcd.release();
         Ok(state)
@@ -196,17 +196,23 @@ impl Play {
             return Err(unknown());
         }
         let _lock = self.lock(name)?;
-        let cluster = self.read(name)?.ok_or_else(unknown)?;
-        // The API server first: it must not see its store go.
-        for process in cluster.state.processes.iter().rev() {
-            process.stop(GRACE).map_err(|source| PlayError::Stop {
-                name: name.to_owned(),
-                process: process.name.clone(),
-                pid: process.pid,
-                source,
-            })?;
+        end(&self.read(name)?.ok_or_else(unknown)?)
+    }
+
+    /// Ends the control planes that never came up, since their start failed or was killed, removes their files, and gives
+    /// their names. One that is being started is waited for. Blocks.
+    pub fn prune(&self) -> Result<Vec<String>, PlayError> {
+        let unfinished = |cluster: &PlayCluster| cluster.state.endpoint.is_none();
+        let mut removed = Vec::new();
+        for name in self.list()?.into_iter().filter(unfinished).map(|cluster| cluster.name) {
+            let _lock = self.lock(&name)?;
+            // Who held the lock may have brought it up, or taken it down.
+            if let Some(cluster) = self.read(&name)?.filter(unfinished) {
+                end(&cluster)?;
+                removed.push(name);
+            }
         }
-        remove(&dir)
+        Ok(removed)
     }
 
     /// Whether `dir` is where a cluster of that name has its files, and no local control plane has it now.
@@ -232,8 +238,8 @@ impl Play {
         Ok(clusters)
     }
 
-    /// What is known of the control plane of that name. A directory without a state is one that was killed
-    /// before its first process was up.
+    /// What is known of the control plane of that name. A directory without a state is one whose start was killed before
+    /// its first process.
     fn read(&self, name: &str) -> Result<Option<PlayCluster>, PlayError> {
         let dir = self.dir(name)?;
         let state = match PlayState::read(&dir) {
@@ -254,6 +260,34 @@ impl Play {
     }
 }
 
+/// Writes down a process that has just begun, in place of an earlier attempt at the same.
+fn record(state: &mut PlayState, dir: &Path, child: &Child) -> io::Result<()> {
+    let process = match PlayProcess::of(child) {
+        Ok(process) => process,
+        // It has ended already, and who waits for it says why.
+        Err(_) if child.status().is_some() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    state.processes.retain(|earlier| earlier.name != process.name);
+    state.processes.push(process);
+    state.write(dir)
+}
+
+/// Stops the processes of a control plane and deletes its directory.
+fn end(cluster: &PlayCluster) -> Result<(), PlayError> {
+    // The API server first: it must not see its store go.
+    for process in cluster.state.processes.iter().rev() {
+        process.stop(GRACE).map_err(|source| PlayError::Stop {
+            name: cluster.name.clone(),
+            process: process.name.clone(),
+            pid: process.pid,
+            source,
+        })?;
+    }
+    remove(&cluster.dir)
+}
+
 fn remove(dir: &Path) -> Result<(), PlayError> {
     fs::remove_dir_all(dir).map_err(io_error(dir))
 }
@@ -265,8 +299,16 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> PlayError + use<> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use spangate_scenario::model::Cluster;
+
     use super::*;
-    use crate::process::{Child, Spec};
+    use crate::{
+        assets::{Component, Found, Source},
+        process::Spec,
+        version::Version,
+    };
 
     fn play() -> (tempfile::TempDir, Play) {
         let dir = tempfile::tempdir().unwrap();
@@ -288,7 +330,7 @@ mod tests {
     }
 
     /// Writes down a cluster that consists of `process`.
-    fn record(play: &Play, name: &str, process: PlayProcess) {
+    fn record_cluster(play: &Play, name: &str, process: PlayProcess) {
         let dir = play.dir(name).unwrap();
         private::create_dir(&dir).unwrap();
         let state = PlayState { processes: vec![process], ..state::tests::example() };
@@ -299,7 +341,7 @@ mod tests {
     async fn down_stops_the_processes_and_forgets_the_cluster() {
         let (dir, play) = play();
         let child = sleeper(dir.path());
-        record(&play, "one", PlayProcess::of(&child).unwrap());
+        record_cluster(&play, "one", PlayProcess::of(&child).unwrap());
         let list = play.list().unwrap();
         assert_eq!(list.len(), 1);
         assert!(list[0].running, "{list:?}");
@@ -307,6 +349,77 @@ mod tests {
         child.exited().await;
         assert_eq!(play.list().unwrap(), []);
         assert!(matches!(play.down("one"), Err(PlayError::Unknown { .. })));
+    }
+
+    /// A control plane whose etcd is a program that stays and never answers.
+    fn never_ready(dir: &Path) -> ControlPlaneConfig {
+        let path = dir.join("server");
+        fs::write(&path, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let found =
+            |component, version| Found { component, version, path: path.clone(), source: Source::Explicit };
+        ControlPlaneConfig {
+            kube_apiserver: found(Component::KubeApiserver, Version::new(1, 37, 2)),
+            etcd: found(Component::Etcd, Version::new(3, 7, 3)),
+            dir: dir.to_owned(),
+            cluster: Cluster::default(),
+            otlp: None,
+            lifetime: Lifetime::Detached,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_written_down_before_it_is_ready() {
+        let (dir, play) = play();
+        let config = never_ready(dir.path());
+        let written = async {
+            loop {
+                if let [cluster] = &play.list().unwrap()[..] {
+                    return cluster.clone();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let cluster = tokio::select! {
+            started = play.up("one", &config, &()) => panic!("{started:?}"),
+            cluster = written => cluster,
+        };
+        let [process] = &cluster.state.processes[..] else { panic!("{cluster:?}") };
+        assert_eq!(process.name, "etcd");
+        assert!(!cluster.running && cluster.state.endpoint.is_none(), "{cluster:?}");
+    }
+
+    #[tokio::test]
+    async fn another_attempt_replaces_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = state::tests::example();
+        let (first, second) = (sleeper(dir.path()), sleeper(dir.path()));
+        for child in [&first, &second] {
+            record(&mut state, dir.path(), child).unwrap();
+        }
+        let read = PlayState::read(dir.path()).unwrap();
+        assert_eq!(read.processes, [PlayProcess::of(&second).unwrap()]);
+        // One that has ended is no error here: who waits for it says why.
+        first.stop(GRACE).await;
+        record(&mut state, dir.path(), &first).unwrap();
+        assert_eq!(state.processes, read.processes);
+    }
+
+    #[tokio::test]
+    async fn prune_ends_only_what_never_came_up() {
+        let (dir, play) = play();
+        let (up, unfinished) = (sleeper(dir.path()), sleeper(dir.path()));
+        record_cluster(&play, "up", PlayProcess::of(&up).unwrap());
+        record_cluster(&play, "unfinished", PlayProcess::of(&unfinished).unwrap());
+        let directory = play.dir("unfinished").unwrap();
+        let state = PlayState { endpoint: None, ..PlayState::read(&directory).unwrap() };
+        state.write(&directory).unwrap();
+        assert_eq!(play.prune().unwrap(), ["unfinished"]);
+        unfinished.exited().await;
+        assert!(!directory.exists());
+        assert_eq!(play.list().unwrap().len(), 1);
+        assert_eq!(up.status(), None, "one that is up was ended");
+        assert_eq!(play.prune().unwrap(), [""; 0]);
     }
 
     #[tokio::test]
@@ -317,7 +430,7 @@ mod tests {
         let later = PlayProcess { start_time: ours.start_time + 1, ..ours.clone() };
         let rebooted = PlayProcess { boot: "another".to_owned(), ..ours.clone() };
         for (name, stranger) in [("later", later), ("rebooted", rebooted)] {
-            record(&play, name, stranger);
+            record_cluster(&play, name, stranger);
             assert!(!play.list().unwrap()[0].running, "{name}");
             play.down(name).unwrap();
             assert!(ours.is_running(), "{name}: a stranger was stopped");

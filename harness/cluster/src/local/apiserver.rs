@@ -11,7 +11,7 @@ use spangate_scenario::model::{ApiServer, Tracing};
 use tokio::time::Instant;
 
 use super::{
-    ATTEMPTS, StartError,
+    ATTEMPTS, Spawned, StartError,
     ready::{self, Starting},
     write_error,
 };
@@ -78,6 +78,16 @@ impl LocalApiServer {
         pki: &Pki,
         progress: &dyn Progress,
     ) -> Result<Self, StartError> {
+        Self::start_recorded(config, pki, progress, &mut |_| Ok(())).await
+    }
+
+    /// As [`start`](Self::start); `spawned` records the process of each attempt before it is waited for.
+    pub(crate) async fn start_recorded(
+        config: &ApiServerConfig,
+        pki: &Pki,
+        progress: &dyn Progress,
+        spawned: Spawned<'_>,
+    ) -> Result<Self, StartError> {
         progress.event(Event::Starting { what: NAME, version: config.version });
         let began = Instant::now();
         private::create_dir(&config.dir).map_err(write_error(&config.dir))?;
@@ -86,7 +96,7 @@ impl LocalApiServer {
             config.tracing.as_ref().map(|tracing| write_tracing_config(config, tracing)).transpose()?;
         let mut attempt = 1;
         loop {
-            match Self::attempt(config, pki, &files, tracing_config.as_deref()).await {
+            match Self::attempt(config, pki, &files, tracing_config.as_deref(), spawned).await {
                 Ok(api_server) => {
                     progress.event(Event::Ready { what: NAME, elapsed: began.elapsed() });
                     return Ok(api_server);
@@ -105,6 +115,7 @@ impl LocalApiServer {
         pki: &Pki,
         files: &PkiFiles,
         tracing_config: Option<&Path>,
+        spawned: Spawned<'_>,
     ) -> Result<Self, StartError> {
         let [address] = ports::free().map_err(StartError::Port)?;
         let access = Access::new(format!("https://{address}"), pki);
@@ -130,6 +141,7 @@ impl LocalApiServer {
             log,
             lifetime: config.lifetime,
         })?;
+        spawned(&child).map_err(write_error(&config.dir))?;
         Starting::new(&child, log_from).wait(probe, "/readyz", ready::LIMIT).await?;
         Ok(Self { child, version: config.version, address, access, kubeconfig })
     }

@@ -6,7 +6,7 @@ use spangate_scenario::model::{BatchProcessor, EtcdTracing};
 use tokio::time::Instant;
 
 use super::{
-    ATTEMPTS, StartError,
+    ATTEMPTS, Spawned, StartError,
     ready::{self, Starting},
     write_error,
 };
@@ -54,11 +54,20 @@ const NAME: &str = "etcd";
 impl LocalEtcd {
     /// Starts an empty etcd, and waits until it answers that it is healthy: it has a leader and takes writes.
     pub async fn start(config: &EtcdConfig, progress: &dyn Progress) -> Result<Self, StartError> {
+        Self::start_recorded(config, progress, &mut |_| Ok(())).await
+    }
+
+    /// As [`start`](Self::start); `spawned` records the process of each attempt before it is waited for.
+    pub(crate) async fn start_recorded(
+        config: &EtcdConfig,
+        progress: &dyn Progress,
+        spawned: Spawned<'_>,
+    ) -> Result<Self, StartError> {
         progress.event(Event::Starting { what: NAME, version: config.version });
         let began = Instant::now();
         let mut attempt = 1;
         loop {
-            match Self::attempt(config).await {
+            match Self::attempt(config, spawned).await {
                 Ok(etcd) => {
                     progress.event(Event::Ready { what: NAME, elapsed: began.elapsed() });
                     return Ok(etcd);
@@ -72,7 +81,7 @@ impl LocalEtcd {
         }
     }
 
-    async fn attempt(config: &EtcdConfig) -> Result<Self, StartError> {
+    async fn attempt(config: &EtcdConfig, spawned: Spawned<'_>) -> Result<Self, StartError> {
         let [client, peer] = ports::free().map_err(StartError::Port)?;
         private::create_dir(&config.dir).map_err(write_error(&config.dir))?;
         let data = config.dir.join(NAME);
@@ -94,6 +103,7 @@ impl LocalEtcd {
             log,
             lifetime: config.lifetime,
         })?;
+        spawned(&child).map_err(write_error(&config.dir))?;
         Starting::new(&child, log_from).wait(Probe::plain(client), "/health", ready::LIMIT).await?;
         let url = format!("http://{client}");
         Ok(Self { child, version: config.version, client, url, dir: config.dir.clone() })
