@@ -23,6 +23,8 @@ mod ci;
 mod docker;
 #[path = "cli/kind.rs"]
 mod kind;
+#[path = "cli/play.rs"]
+mod play;
 
 /// Tests that start a control plane go one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -268,7 +270,8 @@ fn a_control_plane_that_cannot_be_had_is_exit_code_3() {
 }
 
 /// Scenario: a kind cluster is asked for where no docker is on PATH, and where its engine does not answer.
-/// Guarantees: exit code 3, and what to do about it, in a run as well as for a cluster for play.
+/// Guarantees: exit code 3, and what to do about it, in a run as well as for a cluster for play; and before a Collector is
+/// built, which could not be here.
 #[test]
 fn no_docker_is_exit_code_3_and_says_what_to_do() {
     let (dir, path) = with_scenario(SMOKE);
@@ -281,9 +284,14 @@ fn no_docker_is_exit_code_3_and_says_what_to_do() {
             fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let run = [OsStr::new("run"), "--out".as_ref(), dir.path().as_os_str(), path.as_os_str()];
-        for args in [&run[..], &["cluster".as_ref(), "up".as_ref()]] {
+        let collector = root().join("scenarios/collector-restart.yaml");
+        let with_collector =
+            [OsStr::new("run"), "--out".as_ref(), dir.path().as_os_str(), collector.as_os_str()];
+        for args in [&run[..], &with_collector[..], &["cluster".as_ref(), "up".as_ref()]] {
             let mut command = spangate();
             command.env("PATH", dir.path()).env("XDG_STATE_HOME", dir.path());
+            command.env("XDG_CACHE_HOME", dir.path());
+            command.env_remove("SPANGATE_ASSETS").env_remove("KUBEBUILDER_ASSETS");
             let output = output(command.args(args).args(["--provider", "kind"]));
             assert_eq!(output.status.code(), Some(3), "{}", text(&output));
             let said = text(&output).split_whitespace().collect::<Vec<_>>().join(" ");

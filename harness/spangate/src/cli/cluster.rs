@@ -5,15 +5,15 @@ use std::{fmt::Write, net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use spangate_cluster::{
-    Assets, AssetsEnv, Component, ControlPlaneConfig, Lifetime, Play, PlayCluster, PlayError, Wanted,
-    kind::Standing,
+    Assets, AssetsEnv, Component, ControlPlaneConfig, Docker, DockerError, Lifetime, Play, PlayCluster,
+    PlayError, Wanted, kind::Standing,
 };
 use spangate_scenario::{
     model::{Cluster, Kind, Tracing},
     units::PerMillion,
 };
 
-use super::{Output, ProviderName, Session, print, print_json, terminal};
+use super::{Output, ProviderName, Session, print, print_json, terminal, warn};
 use crate::{
     error::CommandError,
     event::{Event, Events, Step},
@@ -32,13 +32,15 @@ pub(super) enum ClusterCommand {
     Down(NameArgs),
     /// Show the control planes that are up.
     List,
-    /// Remove what killed runs left in Docker: clusters, networks and containers, of ours only.
+    /// Remove what killed commands left: control planes that never came up; in Docker clusters, networks and containers, of ours
+    /// only.
     Prune(PruneArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
-    /// Also those that were to stay up; and say what is left alone, since its maker is on another machine or in a container.
+    /// Also those in Docker that were to stay up; and say what is left alone, since its maker is on another machine or in a
+    /// container.
     #[arg(long)]
     all: bool,
 }
@@ -103,10 +105,13 @@ pub(super) async fn run(command: ClusterCommand, session: &Session) -> Result<Ex
             Ok(Exit::Pass)
         }
         ClusterCommand::List => {
-            let on_kind = blocking(on_kind).await?;
+            let on_kind = blocking(on_kind).await?.unwrap_or_else(|error| {
+                warn(&[error.chain()], session);
+                Vec::new()
+            });
             list(&play.list().map_err(refused)?, &on_kind, session)
         }
-        ClusterCommand::Prune(args) => prune(args, session).await,
+        ClusterCommand::Prune(args) => prune(play, args, session).await,
     }
 }
 
@@ -117,31 +122,45 @@ pub(super) fn refused(error: PlayError) -> CommandError {
     }
 }
 
-/// The clusters in Docker that stay until they are taken down, by the names that users know; none without Docker.
-pub(super) fn on_kind() -> Vec<(String, Standing)> {
-    let standing = kind::docker().ok().and_then(|docker| Standing::list(&docker).ok());
-    let kept = standing.into_iter().flatten().filter(Standing::is_kept);
+/// The Docker engine of this machine; none where there is no client that anything could have been made with. Blocks.
+fn engine() -> Result<Option<Docker>, CommandError> {
+    match Docker::find(std::env::var_os("PATH").as_deref()) {
+        Ok(docker) => Ok(Some(docker)),
+        Err(DockerError::NoClient) => Ok(None),
+        Err(error) => Err(unseen(error)),
+    }
+}
+
+fn unseen(error: DockerError) -> CommandError {
+    CommandError::environment("the clusters in Docker cannot be seen").because(error)
+}
+
+/// The clusters in Docker that stay until they are taken down, by the names that users know. Blocks.
+pub(super) fn on_kind() -> Result<Vec<(String, Standing)>, CommandError> {
+    let Some(docker) = engine()? else { return Ok(Vec::new()) };
+    let kept = Standing::list(&docker).map_err(unseen)?.into_iter().filter(Standing::is_kept);
     let named = |standing: Standing| {
         let name = standing.name.strip_prefix("spangate-").unwrap_or(&standing.name);
         (name.to_owned(), standing)
     };
-    kept.map(named).collect()
+    Ok(kept.map(named).collect())
 }
 
 fn down(play: &Play, name: &str) -> Result<(), CommandError> {
     let is = |(known, _): &(String, Standing)| known == name;
     let local = play.list().map_err(refused)?.iter().any(|cluster| cluster.name == name);
-    if !local && let Some((_, standing)) = on_kind().into_iter().find(is) {
+    if !local && let Some((_, standing)) = on_kind()?.into_iter().find(is) {
         let removed = standing.remove(&kind::docker()?);
         return removed.map_err(|error| CommandError::environment("the cluster stays").because(error));
     }
     play.down(name).map_err(refused)
 }
 
-async fn prune(args: PruneArgs, session: &Session) -> Result<Exit, CommandError> {
-    let docker = kind::docker()?;
+async fn prune(play: Play, args: PruneArgs, session: &Session) -> Result<Exit, CommandError> {
+    let mut removed = blocking(move || play.prune()).await?.map_err(refused)?;
     let kept = move |standing: &Standing| args.all && standing.is_kept() && !standing.is_elsewhere();
-    let work = blocking(move || {
+    let in_docker = blocking(move || {
+        let Some(docker) = engine()? else { return Ok((Vec::new(), Vec::new())) };
         let mut removed = kind::prune(&docker, |standing| standing.is_abandoned() || kept(standing))?;
         removed.extend(environment::prune(&docker)?);
         let mut left = Vec::new();
@@ -151,29 +170,40 @@ async fn prune(args: PruneArgs, session: &Session) -> Result<Exit, CommandError>
         }
         Ok::<_, CommandError>((removed, left))
     });
-    let (removed, left) = work.await??;
+    // What is gone is told also when Docker does not answer.
+    let in_docker = in_docker.await?;
+    removed.extend(in_docker.iter().flat_map(|(removed, _)| removed).cloned());
     if session.global.output == Output::Json {
-        return print_json(&removed).map(|()| Exit::Pass);
+        print_json(&removed)?;
+        return in_docker.map(|_| Exit::Pass);
     }
     let mut out = String::new();
     for name in &removed {
         let _ = writeln!(out, "removed {name}");
     }
-    if removed.is_empty() {
+    if removed.is_empty() && in_docker.is_ok() {
         out.push_str("nothing to remove\n");
     }
-    for name in left {
+    for name in in_docker.iter().flat_map(|(_, left)| left) {
         let _ = writeln!(out, "left alone {name}, whose maker is on another machine or in another container");
     }
-    print(&out).map(|()| Exit::Pass)
+    print(&out)?;
+    in_docker.map(|_| Exit::Pass)
 }
 
 async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, CommandError> {
     let (events, shown) = terminal::show(session.global.quiet);
     let starting = async {
         let name = &args.name.name;
-        if blocking(on_kind).await?.iter().any(|(known, _)| known == name) {
-            return Err(refused(PlayError::Running { name: name.clone() }));
+        match blocking(on_kind).await? {
+            Ok(known) if known.iter().any(|(known, _)| known == name) => {
+                return Err(refused(PlayError::Running { name: name.clone() }));
+            }
+            Ok(_) => {}
+            Err(error) if args.provider == ProviderName::Kind || may_be_another(play, name)? => {
+                return Err(error);
+            }
+            Err(error) => events.send(Event::Note(error.chain())),
         }
         match args.provider {
             ProviderName::Local => start(play, &args, &events).await.map(|cluster| {
@@ -198,6 +228,13 @@ async fn up(play: &Play, args: UpArgs, session: &Session) -> Result<Exit, Comman
         Output::Text => print(&format!("export KUBECONFIG={kubeconfig}\n"))?,
     }
     Ok(Exit::Pass)
+}
+
+/// Whether the files of a cluster in Docker may be where those of a local control plane of this name would go.
+fn may_be_another(play: &Play, name: &str) -> Result<bool, CommandError> {
+    let exists = play.dir(name).map_err(refused)?.exists();
+    let local = play.list().map_err(refused)?.iter().any(|cluster| cluster.name == name);
+    Ok(exists && !local)
 }
 
 /// What of the model the arguments say.

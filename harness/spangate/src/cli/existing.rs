@@ -149,14 +149,14 @@ impl ExistingArgs {
     fn kept(&self, name: &str, loaded: &Loaded) -> Result<Existing, CommandError> {
         let play = Play::from_process().map_err(cluster::refused)?;
         let local = play.list().map_err(cluster::refused)?.into_iter().find(|cluster| cluster.name == name);
-        let on_kind = || cluster::on_kind().into_iter().find(|(known, _)| known == name);
         let (kubeconfig, tracing, running, whose) = if let Some(cluster) = local {
             let processes = cluster.state.processes.iter().map(|process| (process.pid, process.name.clone()));
             let whose = Whose::Kept { controllers: false, processes: processes.collect() };
             let kubeconfig = cluster.state.kubeconfig.clone().unwrap_or_default();
             (kubeconfig, cluster.dir.join("tracing.yaml"), cluster.running, whose)
         } else {
-            let (_, standing) = on_kind().ok_or_else(|| {
+            let on_kind = cluster::on_kind()?.into_iter().find(|(known, _)| known == name);
+            let (_, standing) = on_kind.ok_or_else(|| {
                 CommandError::usage(format!("no cluster {name} is up"))
                     .help(format!("start it with `spangate cluster up {name}`"))
             })?;

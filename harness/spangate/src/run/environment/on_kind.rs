@@ -10,7 +10,7 @@ use super::{
         collector_on_kind,
         directory::RunDirectory,
         etcd_proxy,
-        kind::{Ready, Surroundings},
+        kind::{Ready, Surroundings, blocking, docker},
         priority::Realtime,
         servers::Servers,
         webhook_service,
@@ -35,6 +35,8 @@ impl Environment {
         events: &Events,
     ) -> Result<Self, CommandError> {
         events.step(Step::Binaries);
+        // Before anything is fetched or built that would be of no use without Docker.
+        blocking(docker).await??;
         let model = &plan.scenario.spec.cluster;
         let otelcol = collector_on_kind::binary(plan, assets, events).await?;
         let gateway = webhook_service::binary(plan, assets, events).await?;
