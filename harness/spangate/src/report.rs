@@ -55,6 +55,10 @@ pub struct Report {
     /// The directory that the run left, as the command line named its place.
     #[serde(default)]
     pub directory: String,
+    /// Whether objects of the run stay on a cluster that is not ours. The warnings tell of them; a report that was read back does
+    /// not ask for an exit code because of it, since they may be gone by then.
+    #[serde(skip)]
+    pub left_behind: bool,
 }
 
 /// A program that took part.
@@ -95,11 +99,12 @@ impl Report {
 
     /// The exit code that this report asks for.
     pub fn exit(&self) -> Exit {
-        match self.status {
+        let judged = match self.status {
             Status::Pass => Exit::Pass,
             Status::Fail => Exit::Failed,
             Status::Inconclusive => Exit::Inconclusive,
-        }
+        };
+        if self.left_behind { judged.worst(Exit::Environment) } else { judged }
     }
 
     /// The report as pretty JSON, ending in a newline.
@@ -149,7 +154,14 @@ pub fn warnings(generator: &Generator, totals: &RequestTotals) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{summary::tests::report, *};
+
+    #[test]
+    fn what_is_left_on_a_cluster_is_never_green() {
+        let report = report(vec![Verdict::new("x")]);
+        assert_eq!(report.exit(), Exit::Pass);
+        assert_eq!(Report { left_behind: true, ..report }.exit(), Exit::Environment);
+    }
 
     fn with(statuses: &[Status]) -> Status {
         let verdicts: Vec<_> =

@@ -120,6 +120,7 @@ async fn run_in(
     let components = environment.components.clone();
     let to_first_span = environment.cluster.as_ref().map(|cluster| cluster.to_first_span);
     let saving = Saving::of(&environment);
+    let left = environment.leave(outcome.is_err()).await;
     environment.stop(directory).await;
     drop(notes);
     // Also what a broken run has recorded is kept.
@@ -155,6 +156,7 @@ async fn run_in(
     let evidence = evidence.with_stored(stored);
     let verdicts = verdict::judge(&evidence);
     warnings.extend(report::warnings(&evidence.facts.generator, &totals));
+    warnings.extend(left.iter().map(|left| left.warning.clone()));
     let report = Report {
         api_version: Report::API_VERSION.to_owned(),
         kind: "Report".to_owned(),
@@ -172,6 +174,7 @@ async fn run_in(
         seconds_to_first_span: to_first_span.map(|time| time.as_secs_f64()),
         repeat,
         directory: directory.path().display().to_string(),
+        left_behind: left.is_some_and(|left| !left.going),
     };
     directory.write(RunDirectory::REPORT, &report.to_json()).map_err(unusable_directory)?;
     let junit = report::junit::junit(std::slice::from_ref(&report))

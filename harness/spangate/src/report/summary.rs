@@ -147,6 +147,7 @@ pub(crate) mod tests {
             seconds_to_first_span: None,
             repeat: "spangate run made-up.yaml --seed 7".to_owned(),
             directory: "run".to_owned(),
+            left_behind: false,
         }
     }
 

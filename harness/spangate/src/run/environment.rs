@@ -14,7 +14,11 @@ use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 pub(crate) use self::beside::{elsewhere, prune};
 use self::beside::{Backends, Beside};
 pub(super) use self::cluster::Cluster;
-use super::{directory::RunDirectory, existing::Guest, priority::Realtime};
+use super::{
+    directory::RunDirectory,
+    existing::{Guest, Left},
+    priority::Realtime,
+};
 use crate::{
     collector::running::RunningCollector,
     error::CommandError,
@@ -231,6 +235,14 @@ impl Environment {
         match &self.cluster {
             Some(cluster) => cluster.broken().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Removes what the run made on a cluster that is not ours, and gives what is left of it.
+    pub(super) async fn leave(&self, broke_off: bool) -> Option<Left> {
+        match self.guest() {
+            Some(guest) => guest.leave(broke_off).await,
+            None => None,
         }
     }
 

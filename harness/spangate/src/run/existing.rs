@@ -1,11 +1,14 @@
 //! A run on a cluster that is not ours: what it finds out before anything is sent, and how it leaves.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::Value;
 use spangate_cluster::Version;
 use spangate_load::{ClientIdentity, Endpoint};
 use spangate_scenario::model::Cluster;
 use spangate_sink::SinkHandle;
+use tokio::time::sleep;
 
 use self::{
     caller::{Caller, missing},
@@ -33,6 +36,18 @@ pub(super) struct Guest {
     admin_group: String,
     version: Version,
 }
+
+/// What a run could not remove.
+pub(super) struct Left {
+    /// What is there, why, and what to do.
+    pub(super) warning: String,
+    /// Whether its removal was accepted, and only takes longer than a run waits.
+    pub(super) going: bool,
+}
+
+/// How long what a run had asked for as it broke off may take to be there: the API server goes on with a write for a moment
+/// when nobody waits for it any more.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 // === impl Guest ===
 
@@ -122,22 +137,31 @@ impl Guest {
         }]
     }
 
-    /// Removes all that the run made, and waits until it is gone.
-    pub(super) async fn leave(self) {
+    /// Removes all that the run made, also what is only coming into being of one that broke off, and waits until it is gone;
+    /// gives what is left.
+    pub(super) async fn leave(&self, broke_off: bool) -> Option<Left> {
+        if broke_off {
+            sleep(UNDER_WAY).await;
+        }
         let selector = of_run(&self.label);
         let left = match self.remove(&selector, &self.kinds).await {
             Ok(_) => self.gone(&selector).await,
             Err(error) => Err(error),
         };
-        let why = match left {
-            Ok(None) => return,
-            Ok(Some(why)) => why,
-            Err(error) => CommandError::environment("they cannot be removed").because(error).chain(),
+        let (why, going) = match left {
+            Ok(None) => return None,
+            Ok(Some(why)) => (why, true),
+            Err(error) => {
+                (CommandError::environment("they cannot be removed").because(error).chain(), false)
+            }
         };
-        tracing::warn!(
-            why,
-            "objects of the run are left: kubectl delete namespaces,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations -l {selector}"
+        let warning = format!(
+            "objects of the run are left on the cluster, since {why}: kubectl delete \
+             namespaces,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations \
+             -l {selector}"
         );
+        tracing::warn!("{warning}");
+        Some(Left { warning, going })
     }
 }
 

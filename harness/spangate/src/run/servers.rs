@@ -95,7 +95,7 @@ impl Servers {
     }
 
     /// Ends them, and between the two what stands there; the logs that are not files yet go to `dir`. What is somebody
-    /// else's goes on, without what the run made there.
+    /// else's goes on; what the run made there was removed before ([`Guest::leave`]).
     pub(super) async fn stop(self, proxy: Option<EtcdProxyHandle>, dir: &Path) {
         match self {
             Self::Local(local) => {
@@ -106,7 +106,7 @@ impl Servers {
                 }
                 etcd.stop(GRACE).await;
             }
-            Self::Existing(guest) => guest.leave().await,
+            Self::Existing(_) => {}
             Self::Kind(cluster) => {
                 let (name, dir) = (cluster.name().to_owned(), dir.to_owned());
                 let removing = move || {

@@ -20,6 +20,15 @@ use tokio::time::{Instant, sleep};
 use super::{Guest, SetupError, failed, send};
 use crate::{existing::Whose, plan::Plan};
 
+/// What came of a removal.
+#[derive(Debug, Default)]
+struct Removed {
+    /// What is being removed, by its resource and name.
+    names: Vec<String>,
+    /// Why the first of what stays does.
+    failed: Option<SetupError>,
+}
+
 /// Kinds of which a run makes objects that are in no namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -36,6 +45,10 @@ const REMOVAL: Duration = Duration::from_mins(1);
 const TAKEN_UP: Duration = Duration::from_secs(10);
 /// How often is looked whether they have.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the API server may be away, or have too much to do.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two tries.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// What a namespace may hold that nobody removes from it where there are no controllers.
 const CONTENTS: [&str; 7] = [
     "/api/v1/namespaces/{}/configmaps",
@@ -58,58 +71,65 @@ impl Kind {
 // === impl Guest ===
 
 impl Guest {
-    /// Removes the objects of `kinds` that have these labels, and gives their names.
+    /// Removes the objects of `kinds` that have these labels, and gives their names. What cannot be removed keeps none of the
+    /// others there; the first error is told.
     pub(super) async fn remove(&self, selector: &str, kinds: &[Kind]) -> Result<Vec<String>, SetupError> {
-        let (mut removed, mut failed) = (Vec::new(), None);
+        let (mut removed, deadline) = (Removed::default(), Instant::now() + PATIENCE);
         for kind in kinds {
-            let gone = match kind {
-                Kind::Mutating => self.remove_all::<MutatingWebhookConfiguration>(selector).await,
-                Kind::Validating => self.remove_all::<ValidatingWebhookConfiguration>(selector).await,
-                Kind::ClusterRole => self.remove_all::<ClusterRole>(selector).await,
-                Kind::ClusterRoleBinding => self.remove_all::<ClusterRoleBinding>(selector).await,
-                Kind::Namespace => self.remove_all::<Namespace>(selector).await,
-            };
-            // One kind that cannot be removed keeps none of the others there.
-            match gone {
-                Ok(names) => removed.extend(names),
-                Err(error) => failed = failed.or(Some(error)),
+            let removed = &mut removed;
+            match kind {
+                Kind::Mutating => {
+                    self.remove_all::<MutatingWebhookConfiguration>(selector, deadline, removed).await;
+                }
+                Kind::Validating => {
+                    self.remove_all::<ValidatingWebhookConfiguration>(selector, deadline, removed).await;
+                }
+                Kind::ClusterRole => self.remove_all::<ClusterRole>(selector, deadline, removed).await,
+                Kind::ClusterRoleBinding => {
+                    self.remove_all::<ClusterRoleBinding>(selector, deadline, removed).await;
+                }
+                Kind::Namespace => self.remove_all::<Namespace>(selector, deadline, removed).await,
             }
         }
         if matches!(self.existing.whose, Whose::Kept { controllers: false, .. })
             && kinds.contains(&Kind::Namespace)
+            && let Err(error) = self.finalize(selector).await
         {
-            self.finalize(selector).await?;
+            removed.failed.get_or_insert(error);
         }
-        failed.map_or(Ok(removed), Err)
+        let Removed { names, failed } = removed;
+        failed.map_or(Ok(names), Err)
     }
 
-    async fn remove_all<K>(&self, selector: &str) -> Result<Vec<String>, SetupError>
+    async fn remove_all<K>(&self, selector: &str, deadline: Instant, removed: &mut Removed)
     where
         K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
     {
         let api = Api::<K>::all(self.administrator.client().clone());
-        let action = format!("remove the {} of the run", K::plural(&()));
-        let failed =
-            |source: kube::Error| SetupError::Request { action: action.clone(), source: Box::new(source) };
-        let mut names = Vec::new();
-        for object in api.list(&ListParams::default().labels(selector)).await.map_err(&failed)? {
+        let resource = K::plural(&());
+        let (list, delete) = (ListParams::default().labels(selector), DeleteParams::default());
+        let objects = match again(deadline, || api.list(&list)).await {
+            Ok(objects) => objects,
+            Err(error) => return removed.fail(&format!("look for the {resource} of the run"), error),
+        };
+        for object in objects {
             let Some(name) =
                 object.meta().name.clone().filter(|_| object.meta().deletion_timestamp.is_none())
             else {
                 continue;
             };
-            match api.delete(&name, &DeleteParams::default()).await {
+            match again(deadline, || api.delete(&name, &delete)).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(failed(error)),
-                Ok(_) => names.push(format!("{}/{name}", K::plural(&()))),
+                Err(error) => removed.fail(&format!("remove {resource}/{name}"), error),
+                Ok(_) => removed.names.push(format!("{resource}/{name}")),
             }
         }
-        Ok(names)
     }
 
     /// Does the work of the namespace controller, where there is none.
     async fn finalize(&self, selector: &str) -> Result<(), SetupError> {
-        for namespace in self.namespaces(selector).await? {
+        let going = |namespace: &Namespace| namespace.metadata.deletion_timestamp.is_some();
+        for namespace in self.namespaces(selector).await?.into_iter().filter(going) {
             let name = namespace.metadata.name.unwrap_or_default();
             for path in CONTENTS {
                 send(&self.administrator, Method::DELETE, &path.replace("{}", &name), &Value::Null).await?;
@@ -125,7 +145,8 @@ impl Guest {
 
     async fn namespaces(&self, selector: &str) -> Result<Vec<Namespace>, SetupError> {
         let api = Api::<Namespace>::all(self.administrator.client().clone());
-        let listed = api.list(&ListParams::default().labels(selector)).await;
+        let list = ListParams::default().labels(selector);
+        let listed = again(Instant::now() + PATIENCE, || api.list(&list)).await;
         Ok(listed.map_err(failed("look for the namespaces of the run"))?.items)
     }
 
@@ -152,6 +173,36 @@ impl Guest {
     }
 }
 
+// === impl Removed ===
+
+impl Removed {
+    fn fail(&mut self, action: &str, error: kube::Error) {
+        self.failed.get_or_insert_with(|| failed(action)(error));
+    }
+}
+
+/// Does it again until the deadline while the API server does not answer, or has too much to do.
+async fn again<T, F: Future<Output = Result<T, kube::Error>>>(
+    deadline: Instant,
+    request: impl Fn() -> F,
+) -> Result<T, kube::Error> {
+    loop {
+        match request().await {
+            Err(error) if passes(&error) && Instant::now() < deadline => sleep(RETRY_EVERY).await,
+            done => return done,
+        }
+    }
+}
+
+/// Whether the same may succeed a little later.
+fn passes(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+        _ => false,
+    }
+}
+
 /// The kinds of what a run of the plan makes outside of namespaces.
 pub(super) fn kinds(plan: &Plan) -> Vec<Kind> {
     use spangate_scenario::model::WebhookType::{Mutating, Validating};
@@ -173,4 +224,50 @@ pub(super) fn kinds(plan: &Plan) -> Vec<Kind> {
     .into_iter()
     .filter_map(|(kind, made)| made.then_some(kind))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, io};
+
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16) -> kube::Error {
+        kube::Error::Api(Status::failure("no", "No").with_code(code).boxed())
+    }
+
+    fn unanswered() -> kube::Error {
+        kube::Error::Service(io::Error::from(io::ErrorKind::ConnectionRefused).into())
+    }
+
+    /// How often is tried what fails with `error` once, and whether it succeeds then.
+    async fn tries(deadline: Instant, error: fn() -> kube::Error) -> (u32, bool) {
+        let count = Cell::new(0);
+        let request = || {
+            count.set(count.get() + 1);
+            std::future::ready(if count.get() > 1 { Ok(()) } else { Err(error()) })
+        };
+        let done = again(deadline, request).await;
+        (count.get(), done.is_ok())
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_tried_again_and_a_refusal_is_not() {
+        let later = Instant::now() + PATIENCE;
+        assert_eq!(tries(later, || answered(429)).await, (2, true));
+        assert_eq!(tries(later, || answered(500)).await, (2, true));
+        assert_eq!(tries(later, unanswered).await, (2, true));
+        assert_eq!(tries(later, || answered(403)).await, (1, false));
+        assert_eq!(tries(Instant::now(), unanswered).await, (1, false));
+    }
+
+    #[test]
+    fn the_first_error_is_told() {
+        let mut removed = Removed::default();
+        removed.fail("remove a", answered(403));
+        removed.fail("remove b", answered(403));
+        assert_eq!(removed.failed.unwrap().to_string(), "cannot remove a");
+    }
 }
