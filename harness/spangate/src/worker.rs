@@ -37,6 +37,9 @@ mod start;
 
 /// Time between two tries to join what another worker prepares.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// How long what was asked for as the preparation broke off may take to be there: the API server goes on with a write for a
+/// moment when nobody waits for it any more.
+const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// What a worker is to do.
 #[derive(Debug)]
@@ -181,8 +184,28 @@ fn saved(plan: &Plan, shard: Shard, start: UnixNanos) -> Result<WorkerPlan, Comm
 // === impl Worker ===
 
 impl Worker<'_> {
-    /// Gets ready, sends, and cleans up; gives what the load came to, and how the cleaning up ended.
+    /// Gets ready, sends, and cleans up; gives what the load came to, and how the cleaning up ended. Where nothing came of the
+    /// load, what was made for it is removed too.
     async fn send(&self, start: UnixNanos) -> Result<(Summary, Result<(), CommandError>), CommandError> {
+        let error = match self.send_part(start).await {
+            Ok(summary) => return Ok((summary, self.clean(start).await)),
+            Err(error) => error,
+        };
+        if self.order.prepare && self.order.cleanup && self.is_first() {
+            if !self.cancel.is_cancelled() {
+                // The others may be sending until the end of the load, which is waited for.
+                self.events.send(Event::Note(error.chain()));
+            }
+            sleep(UNDER_WAY).await;
+            if let Err(left) = self.clean(start).await {
+                self.events.send(Event::Note(left.chain()));
+            }
+        }
+        Err(error)
+    }
+
+    /// Gets ready and sends.
+    async fn send_part(&self, start: UnixNanos) -> Result<Summary, CommandError> {
         self.events.step(Step::Prepare);
         let watching = tokio::select! {
             ready = self.ready(start) => ready?,
@@ -203,8 +226,7 @@ impl Worker<'_> {
         let mut summary = self.engine.run(start, self.cancel.clone()).await;
         drop(gauging);
         summary.watched = watching.stop().await;
-        let cleaned = self.clean(start).await;
-        Ok((summary, cleaned))
+        Ok(summary)
     }
 
     /// Makes what the load needs, or joins what the first worker makes; starts the watchers.

@@ -13,8 +13,8 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -133,6 +133,56 @@ fn three_workers_send_every_arrival_once() {
     assert!(bad(&[&outs[0], &outs[2]]).contains("1/3"));
     assert!(bad(&[&outs[0], &outs[1], &outs[2], &outs[1]]).contains("part 1/3 is there twice"));
     assert!(bad(&[&outs[0], &dir.path().join("nothing")]).contains("nothing"));
+}
+
+/// Scenario: a worker that prepares and cleans up is not ready when the load is to begin; another one is interrupted while it
+/// prepares.
+/// Guarantees: exit codes 3 and 130, and nothing that they made is left but a namespace that is going.
+#[tokio::test]
+async fn a_worker_that_breaks_off_cleans_up() {
+    let plane = ControlPlane::up(&[]);
+    let client = plane.client().await;
+    let left = async |resource: &str| {
+        let path = format!("/api/v1/{resource}?labelSelector=app.kubernetes.io%2Fmanaged-by%3Dspangate");
+        let list: serde_json::Value =
+            client.request(http::Request::get(path).body(Vec::new()).unwrap()).await.unwrap();
+        list["items"].as_array().unwrap().clone()
+    };
+    let (dir, scenario) = with_scenario();
+    for (name, count, start, code) in [("late", 10_000, "+1s", 3), ("interrupted", 100_000, "+10m", 130)] {
+        let populous = format!(
+            "  load:\n    namespace: {name}\n    prepare: {{objects: [{{resource: configmaps, count: {count}}}]}}"
+        );
+        fs::write(&scenario, SPREAD.replacen("  load:", &populous, 1)).unwrap();
+        let worker = spangate()
+            .arg("worker")
+            .arg(&scenario)
+            .args(["--start-at", start, "--prepare", "--cleanup"])
+            .env_remove("JOB_COMPLETION_INDEX")
+            .args(["--unprivileged-context", "spangate-user", "--kubeconfig"])
+            .arg(&plane.kubeconfig)
+            .arg("--out")
+            .arg(dir.path().join(name))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while left("configmaps").await.is_empty() {
+            assert!(begun.elapsed() < LEAD, "{name}: nothing was made");
+        }
+        if code == 130 {
+            let interrupt = Command::new("kill").args(["-INT", &worker.id().to_string()]).status();
+            assert!(interrupt.unwrap().success());
+        }
+        let output = worker.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}: {}", text(&output));
+        assert_eq!(left("configmaps").await.len(), 0, "{name}");
+        let namespaces = left("namespaces").await;
+        let going = |namespace: &serde_json::Value| namespace["metadata"]["deletionTimestamp"].is_string();
+        assert!(namespaces.iter().all(going), "{name}: {namespaces:?}");
+    }
 }
 
 /// Scenario: the manifest of the Indexed Job is given to a real API server as a dry run that forgives nothing, and

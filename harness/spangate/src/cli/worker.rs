@@ -36,7 +36,7 @@ pub(super) struct WorkerArgs {
     /// Let the first worker make the objects that the load needs; all may be given this.
     #[arg(long)]
     prepare: bool,
-    /// Let the first worker remove everything when the load is over; all may be given this.
+    /// Let the first worker remove everything when the load is over, or could not begin; all may be given this.
     #[arg(long)]
     cleanup: bool,
     #[command(flatten)]
