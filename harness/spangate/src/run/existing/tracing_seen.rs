@@ -23,6 +23,15 @@ use crate::{
     event::{Event, Events, Step},
 };
 
+/// What is wrong with an API server, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Doubt {
+    /// Its spans do not come here.
+    Untraced(String),
+    /// It has another sampling rate.
+    OtherRate(String),
+}
+
 /// Requests on which the sampling rate alone decides.
 const PLAIN: u64 = 32;
 /// How sure it must be that the rate is another one: once in a million runs it is the same.
@@ -81,27 +90,27 @@ pub(super) async fn check(
         let sent = administrator.client().request::<serde_json::Value>(request).await;
         sent.map_err(|error| unusable(failed("send a probe")(error)))?;
     }
-    if followed {
-        comes(administrator, &store, limit).await?;
+    let witness = if followed {
+        Some(comes(administrator, &store, limit).await?)
     } else {
         // Nothing comes for certain after them, so that their time has to pass.
         sleep(limit).await;
-    }
+        None
+    };
     let seen = seen(&store, &ids);
     events.send(Event::Note(format!(
         "of {PLAIN} requests without a traceparent the API server traced {seen}; the scenario has samplingRatePerMillion {}",
         told(rate)
     )));
-    if let Some(why) = contradiction(rate, seen) {
-        return Err(if followed || seen > 0 {
+    match doubt(rate, seen, witness) {
+        None => Ok(()),
+        Some(Doubt::Untraced(why)) => Err(untraced(why)),
+        Some(Doubt::OtherRate(why)) => {
             let message = format!("the API server does not sample as the scenario has it: {why}");
-            CommandError::environment(message)
-                .help("take the samplingRatePerMillion of its TracingConfiguration into the scenario")
-        } else {
-            untraced(why)
-        });
+            Err(CommandError::environment(message)
+                .help("take the samplingRatePerMillion of its TracingConfiguration into the scenario"))
+        }
     }
-    Ok(())
 }
 
 /// Whether spans come at all: of a sampled request where that is followed, or else any, since a rate gives some of what
@@ -149,6 +158,16 @@ fn seen(store: &Store, ids: &BTreeSet<String>) -> u64 {
     contract::server_spans(&capture).filter(|index| with_id(*index)).count() as u64
 }
 
+/// What speaks against the scenario when so many probes were seen, if anything does. `witness` says whether the span came that
+/// has to come after theirs, where there is one: without it nothing follows from what is not there.
+fn doubt(rate: Option<PerMillion>, seen: u64, witness: Option<bool>) -> Option<Doubt> {
+    if witness == Some(false) {
+        return Some(Doubt::Untraced("a sampled request after those that came as spans did not".to_owned()));
+    }
+    let why = contradiction(rate, seen)?;
+    Some(if witness.is_some() || seen > 0 { Doubt::OtherRate(why) } else { Doubt::Untraced(why) })
+}
+
 /// Why it cannot be this rate, if it cannot.
 fn contradiction(rate: Option<PerMillion>, seen: u64) -> Option<String> {
     let probability = f64::from(rate.map_or(0, PerMillion::get)) / 1e6;
@@ -171,6 +190,19 @@ fn told(rate: Option<PerMillion>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_follows_from_silence_without_a_witness() {
+        assert_eq!(doubt(None, 0, Some(true)), None);
+        assert_eq!(doubt(None, 0, None), None);
+        for rate in [None, PerMillion::new(10)] {
+            assert!(matches!(doubt(rate, 0, Some(false)), Some(Doubt::Untraced(_))), "{rate:?}");
+        }
+        let all = PerMillion::new(1_000_000);
+        assert!(matches!(doubt(all, 0, Some(true)), Some(Doubt::OtherRate(_))));
+        assert!(matches!(doubt(all, 1, None), Some(Doubt::OtherRate(_))));
+        assert!(matches!(doubt(all, 0, None), Some(Doubt::Untraced(_))));
+    }
 
     #[test]
     fn another_rate_is_found_and_the_same_is_not() {
