@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 const PLAIN: &str = include_str!("existing/plain.yaml");
 const HOOKED: &str = include_str!("existing/hooked.yaml");
+const OTHERS: &str = include_str!("existing/others.yaml");
 const LONG: &str = include_str!("existing/long.yaml");
 /// How long the first object of a run may take to be there.
 const MADE: Duration = Duration::from_secs(20);
@@ -301,6 +302,42 @@ async fn a_service_account_needs_the_printed_rights_and_no_others() {
     }
 }
 
+/// Scenario: the printed rights of a scenario with a webhook, with service accounts, and with one who is impersonated as a service
+/// account; then the role in the namespace of that one goes.
+/// Guarantees: with the printed rights the run passes; without that role it ends with exit code 3, and the message names the right.
+#[tokio::test]
+async fn the_printed_rights_are_enough_for_webhooks_and_for_others() {
+    let otlp = otlp();
+    let plane = ControlPlane::up(&["--otlp-endpoint", &otlp, "--sampling-rate-per-million", "1000000"]);
+    let client = plane.client().await;
+    let scenario = write(plane.state.path(), "others.yaml", OTHERS);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ci"}});
+    send(&client, "POST", "/api/v1/namespaces", &namespace).await;
+    let printed = output(spangate().arg("rbac").arg(&scenario));
+    assert_eq!(printed.status.code(), Some(0), "{}", text(&printed));
+    let manifest = String::from_utf8(printed.stdout).unwrap();
+    for document in manifest.split("---\n") {
+        let object = spangate_scenario::document::read(document).unwrap();
+        send(&client, "POST", &collection(&object), &object).await;
+    }
+    let kubeconfig = service_account(&plane, &client).await;
+    let run = || {
+        let mut command = run(&plane, &scenario);
+        command.args(["--provider", "existing", "--allow-context", "robot", "--otlp-listen", &otlp]);
+        command.args(["--webhook-listen", "127.0.0.1:0"]);
+        output(command.arg("--kubeconfig").arg(&kubeconfig))
+    };
+    assert_proven(&run());
+
+    let role = "/apis/rbac.authorization.k8s.io/v1/namespaces/ci/roles/spangate";
+    send(&client, "DELETE", role, &json!({})).await;
+    // The authorizer learns of it by a watch.
+    let refused = (0..10).map(|_| run()).find(|output| output.status.code() == Some(3));
+    let refused = told(&refused.expect("it ran without the role in ci"));
+    let named = "may not do what the run does: impersonate serviceaccounts eve in ci";
+    assert!(refused.contains(named), "{refused}");
+}
+
 fn text_of<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap()
 }
@@ -310,6 +347,11 @@ fn collection(object: &Value) -> String {
     match text_of(object, "kind") {
         "Namespace" => "/api/v1/namespaces".to_owned(),
         "ServiceAccount" => "/api/v1/namespaces/spangate/serviceaccounts".to_owned(),
+        kind @ ("Role" | "RoleBinding") => {
+            let namespace = text_of(&object["metadata"], "namespace");
+            let kind = kind.to_lowercase();
+            format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{kind}s")
+        }
         kind => format!("/apis/rbac.authorization.k8s.io/v1/{}s", kind.to_lowercase()),
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn run(args: &RbacArgs, session: &Session) -> Result<Exit, CommandErr
         Output::Json => {
             let rights = rights.iter().map(|right| {
                 json!({
-                    "group": right.group, "resource": right.resource, "name": right.name, "verb": right.verb,
+                    "group": right.group, "resource": right.resource, "namespace": right.namespace,
+                    "name": right.name, "verb": right.verb,
                 })
             });
             print_json(&rights.collect::<Vec<_>>())?;

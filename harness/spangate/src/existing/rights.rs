@@ -25,6 +25,8 @@ pub struct Right {
     pub group: &'static str,
     /// The resource, with its subresource after a slash.
     pub resource: &'static str,
+    /// The only namespace that it is for, if it is for one.
+    pub namespace: Option<String>,
     /// The only object that it is for, if it is for one.
     pub name: Option<String>,
     /// The verb.
@@ -56,6 +58,8 @@ const APPS: &str = "apps";
 const WIDGETS: &str = "load.spangate.dev";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
+/// How the names of users begin that are service accounts; namespace and name follow.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 // === impl Rights ===
 
@@ -72,31 +76,51 @@ impl Rights {
         self.0.iter()
     }
 
-    /// A service account with these rights, for `kubectl apply -f -`.
+    /// A service account with these rights, for `kubectl apply -f -`. What is for one namespace is in a role of that namespace,
+    /// which must be there.
     pub fn manifest(&self) -> String {
         let labels = json!({"app.kubernetes.io/name": NAME});
         let metadata = json!({"name": NAME, "labels": labels});
         let version = format!("{RBAC}/v1");
-        let documents = [
+        let subjects = json!([{"kind": "ServiceAccount", "namespace": NAME, "name": NAME}]);
+        let mut documents = vec![
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
             json!({
                 "apiVersion": "v1", "kind": "ServiceAccount",
                 "metadata": {"name": NAME, "namespace": NAME, "labels": labels},
             }),
-            json!({"apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": self.rules()}),
+            json!({
+                "apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": self.rules(None),
+            }),
             json!({
                 "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": metadata,
                 "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": NAME},
-                "subjects": [{"kind": "ServiceAccount", "namespace": NAME, "name": NAME}],
+                "subjects": subjects,
             }),
         ];
-        documents.map(|object| document::write(&object)).join("---\n")
+        let namespaces: BTreeSet<&str> =
+            self.0.iter().filter_map(|right| right.namespace.as_deref()).collect();
+        for namespace in namespaces {
+            let metadata = json!({"name": NAME, "namespace": namespace, "labels": labels});
+            let rules = self.rules(Some(namespace));
+            documents.extend([
+                json!({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules}),
+                json!({
+                    "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
+                    "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": NAME},
+                    "subjects": subjects,
+                }),
+            ]);
+        }
+        documents.iter().map(document::write).collect::<Vec<_>>().join("---\n")
     }
 
-    /// The rules of a role: verbs together that are for the same, and resources that have the same verbs.
-    fn rules(&self) -> Value {
+    /// The rules of a role for all namespaces or for one: verbs together that are for the same, and resources that have the
+    /// same verbs.
+    fn rules(&self, of: Option<&str>) -> Value {
         let mut verbs: BTreeMap<_, Vec<&str>> = BTreeMap::new();
-        for Right { group, resource, name, verb } in &self.0 {
+        for right in self.0.iter().filter(|right| right.namespace.as_deref() == of) {
+            let Right { group, resource, name, verb, .. } = right;
             verbs.entry((group, resource, name)).or_default().push(verb);
         }
         let mut resources: BTreeMap<_, Vec<&str>> = BTreeMap::new();
@@ -166,10 +190,8 @@ impl Rights {
                 self.add("", "serviceaccounts/token", &["create"]);
             }
             if let Some(who) = &identity.impersonate {
-                let names = who.groups.iter().map(|group| ("groups", group));
-                self.0.extend([("users", &who.user)].into_iter().chain(names).map(|(resource, name)| {
-                    Right { group: "", resource, name: Some(name.clone()), verb: "impersonate" }
-                }));
+                self.0.insert(impersonate(&who.user));
+                self.0.extend(who.groups.iter().map(|group| impersonated("groups", None, group)));
             }
         }
     }
@@ -239,8 +261,30 @@ impl Rights {
     }
 
     fn add(&mut self, group: &'static str, resource: &'static str, verbs: &[&'static str]) {
-        self.0.extend(verbs.iter().map(|verb| Right { group, resource, name: None, verb }));
+        self.0.extend(verbs.iter().map(|verb| Right { group, resource, namespace: None, name: None, verb }));
     }
+}
+
+/// The right to send as a user: for one that is a service account, the API server asks whether that may be impersonated
+/// (`k8s.io/apiserver/pkg/endpoints/filters/impersonation`, `SplitUsername`).
+fn impersonate(user: &str) -> Right {
+    match user.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':')) {
+        Some((namespace, name)) if is_name(namespace) && !namespace.contains('.') && is_name(name) => {
+            impersonated("serviceaccounts", Some(namespace), name)
+        }
+        _ => impersonated("users", None, user),
+    }
+}
+
+fn impersonated(resource: &'static str, namespace: Option<&str>, name: &str) -> Right {
+    let namespace = namespace.map(str::to_owned);
+    Right { group: "", resource, namespace, name: Some(name.to_owned()), verb: "impersonate" }
+}
+
+/// Whether a namespace or a service account may be called so.
+fn is_name(text: &str) -> bool {
+    let within = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    !text.is_empty() && text.bytes().all(within)
 }
 
 impl fmt::Display for Right {
@@ -248,9 +292,9 @@ impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
         write!(f, "{} {resource}", self.verb)?;
-        for (mark, part) in
-            [('.', self.group), ('/', subresource), (' ', self.name.as_deref().unwrap_or_default())]
-        {
+        let name = self.name.as_deref().unwrap_or_default();
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        for (mark, part) in [(".", self.group), ("/", subresource), (" ", name), (" in ", namespace)] {
             if !part.is_empty() {
                 write!(f, "{mark}{part}")?;
             }
@@ -321,6 +365,47 @@ mod tests {
             ["impersonate users eve", "patch rolebindings.rbac.authorization.k8s.io", "deletecollection pods"]
         {
             assert!(told.contains(&right.to_owned()), "{right}: {told:?}");
+        }
+    }
+
+    /// Scenario: one sends as a service account, with groups, and one as a user whose name only begins like one.
+    /// Guarantees: the right is on the service account, in its namespace, where a role of its own has it.
+    #[test]
+    fn a_service_account_is_impersonated_in_its_namespace() {
+        let rights = of(
+            "  load: {arrivals: {rate: 10/s, for: 1s}, identities: [{name: robot, impersonate: {user: \
+                         'system:serviceaccount:ci:robot', groups: [builders]}}, {name: odd, impersonate: {user: \
+                         'system:serviceaccount:ci'}}], mix: [{as: robot, get: {resource: pods}}, {as: odd, get: \
+                         {resource: pods}}]}",
+        );
+        let impersonated: Vec<_> =
+            told(&rights).into_iter().filter(|right| right.starts_with("impersonate")).collect();
+        let wanted = ["groups builders", "serviceaccounts robot in ci", "users system:serviceaccount:ci"];
+        assert_eq!(impersonated, wanted.map(|right| format!("impersonate {right}")));
+
+        let text = rights.manifest();
+        let documents: Vec<Value> = text.split("---\n").map(|text| document::read(text).unwrap()).collect();
+        let rules = |kind: &str| {
+            let role = documents.iter().find(|object| object["kind"] == kind).unwrap();
+            (role["metadata"]["namespace"].clone(), role["rules"].clone())
+        };
+        let rule = json!({
+            "apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"],
+            "resourceNames": ["robot"],
+        });
+        assert_eq!(rules("Role"), (json!("ci"), json!([rule])));
+        assert!(!rules("ClusterRole").1.as_array().unwrap().contains(&rule));
+        let binding = documents.last().unwrap();
+        assert_eq!((&binding["kind"], &binding["roleRef"]["kind"]), (&json!("RoleBinding"), &json!("Role")));
+        assert_eq!(binding["metadata"]["namespace"], "ci");
+        for (user, resource) in [
+            ("system:serviceaccount:ci:a:b", "users"),
+            ("system:serviceaccount::a", "users"),
+            ("system:serviceaccount:CI:a", "users"),
+            ("system:serviceaccount:c.i:a", "users"),
+            ("system:serviceaccount:ci:a.b", "serviceaccounts"),
+        ] {
+            assert_eq!(impersonate(user).resource, resource, "{user}");
         }
     }
 

@@ -7,7 +7,10 @@ use serde_json::json;
 use spangate_scenario::model::Cluster;
 
 use super::{Administrator, SetupError, send};
-use crate::{error::CommandError, existing::Rights};
+use crate::{
+    error::CommandError,
+    existing::{Right, Rights},
+};
 
 /// Whoever the API server takes us for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,17 +70,9 @@ pub(super) async fn missing(
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let mut missing = Vec::new();
     for right in rights.iter() {
-        let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
-        let mut attributes = BTreeMap::from([
-            ("group", right.group),
-            ("resource", resource),
-            ("subresource", subresource),
-            ("verb", right.verb),
-        ]);
-        attributes.extend(right.name.as_deref().map(|name| ("name", name)));
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
+            "spec": {"resourceAttributes": attributes(right)},
         });
         let answer = send(administrator, Method::POST, path, &body).await?;
         if answer["status"]["allowed"] != true {
@@ -87,9 +82,43 @@ pub(super) async fn missing(
     Ok(missing)
 }
 
+/// A right as a review asks for it.
+fn attributes(right: &Right) -> BTreeMap<&'static str, &str> {
+    let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
+    let mut attributes = BTreeMap::from([
+        ("group", right.group),
+        ("resource", resource),
+        ("subresource", subresource),
+        ("verb", right.verb),
+    ]);
+    attributes.extend(right.namespace.as_deref().map(|namespace| ("namespace", namespace)));
+    attributes.extend(right.name.as_deref().map(|name| ("name", name)));
+    attributes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_right_in_a_namespace_is_asked_for_there() {
+        let right = Right {
+            group: "",
+            resource: "serviceaccounts",
+            namespace: Some("ci".to_owned()),
+            name: Some("robot".to_owned()),
+            verb: "impersonate",
+        };
+        let wanted = [
+            ("group", ""),
+            ("name", "robot"),
+            ("namespace", "ci"),
+            ("resource", "serviceaccounts"),
+            ("subresource", ""),
+            ("verb", "impersonate"),
+        ];
+        assert_eq!(attributes(&right), BTreeMap::from(wanted));
+    }
 
     fn caller(groups: &[&str]) -> Caller {
         Caller { user: "me".to_owned(), groups: groups.iter().map(|group| (*group).to_owned()).collect() }
