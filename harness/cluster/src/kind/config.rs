@@ -66,7 +66,7 @@ pub enum KindConfigError {
     },
     /// It is older than what is known to be right.
     #[error(
-        "Kubernetes {version} is too old for the provider kind: take {}.{} or later, or the provider local", OLDEST.0, OLDEST.1
+        "Kubernetes {version} is too old, for it follows nobody's traceparent: take {}.{} or later", OLDEST.0, OLDEST.1
     )]
     TooOld {
         /// The version.
@@ -123,9 +123,9 @@ pub const TRACING_FILE: &str = "tracing.yaml";
 pub const ETCD_AUTHORITY: [&str; 2] = ["ca.crt", "ca.key"];
 
 const API_VERSION: &str = "kind.x-k8s.io/v1alpha4";
-/// The oldest version: kubelets have known `failCgroupV1` since then, and trace without a feature gate, as API servers do
-/// (both since 1.27).
-const OLDEST: (u32, u32) = (1, 31);
+/// The oldest version: API servers before make a link of everybody's `traceparent`, and runs wait for spans of their own
+/// traces. Kubelets have known `failCgroupV1` since 1.31, and trace without a feature gate since 1.27, as API servers do.
+const OLDEST: (u32, u32) = Cluster::FOLLOWED_SINCE;
 /// Where kubeadm has what it signs for etcd (kubeadm, `app/constants/constants.go`).
 const ETCD_PKI_DIR: &str = "/etc/kubernetes/pki/etcd";
 

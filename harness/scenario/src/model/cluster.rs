@@ -174,9 +174,11 @@ impl Cluster {
     pub const MASTERS: &'static str = "system:masters";
     /// The group of the administrator that kubeadm makes, since 1.29; it is bound to `cluster-admin`.
     pub const CLUSTER_ADMINS: &'static str = "kubeadm:cluster-admins";
-    /// The groups whose `traceparent` the API server makes the parent of its spans, since 1.33
+    /// The groups whose `traceparent` the API server makes the parent of its spans
     /// (`k8s.io/apiserver/pkg/endpoints/filters/traces.go`).
     pub const FOLLOWED_GROUPS: [&'static str; 2] = [Self::MASTERS, "system:monitoring"];
+    /// The version of Kubernetes since which it does; before, everybody's became a link (kubernetes/kubernetes#127053).
+    pub const FOLLOWED_SINCE: (u32, u32) = (1, 33);
 
     /// Whether the API server follows the `traceparent` of the sender `admin`.
     pub fn follows_admin(&self) -> bool {

@@ -71,7 +71,7 @@ impl Guest {
         let administrator = administrator.map_err(unusable)?.with_marks(marks);
         let version = version(&administrator).await.map_err(unusable)?;
         let caller = Caller::ask(&administrator).await.map_err(unusable)?;
-        let admin_group = caller.group(spec.cluster.admin_group.as_deref())?;
+        let admin_group = caller.group(spec.cluster.admin_group.as_deref(), version)?;
         let followed =
             Cluster { admin_group: Some(admin_group.clone()), ..Cluster::default() }.follows_admin();
         let becomes = if followed { "is followed" } else { "becomes a link" };

@@ -131,9 +131,9 @@ fn what_kind_would_refuse_is_refused_before() {
     let patches = "kubeadmConfigPatches: [\"kind: InitConfiguration\\npatches: {directory: /theirs}\"]\n";
     assert!(of(&format!("{head}{patches}")).contains("the patches of /theirs"));
     let of = |kubernetes| KindConfig { kubernetes, ..config(SINGLE_NODE, &cluster) }.complete();
-    let error = of(Version::new(1, 30, 9)).unwrap_err();
-    assert!(error.to_string().contains("take 1.31 or later"), "{error}");
-    assert!(of(Version::new(1, 31, 0)).is_ok());
+    let error = of(Version::new(1, 32, 9)).unwrap_err();
+    assert!(error.to_string().contains("take 1.33 or later"), "{error}");
+    assert!(of(Version::new(1, 33, 0)).is_ok());
 }
 
 /// Scenario: the same cluster with a Kubernetes that kind configures by kubeadm's v1beta3, and with one that it
@@ -151,7 +151,7 @@ fn both_forms_of_kubeadm_are_given_the_same() {
     let old = of(Version::new(1, 34, 4), Version::new(3, 6, 5));
     insta::assert_snapshot!(old);
     assert_eq!(of(Version::new(1, 37, 2), Version::new(3, 7, 3)), old);
-    let older = of(Version::new(1, 31, 0), Version::new(3, 5, 24));
+    let older = of(Version::new(1, 33, 0), Version::new(3, 5, 24));
     assert_eq!(older.replace("experimental-", ""), old);
     assert_eq!(older.matches("experimental-").count(), 4);
 }

@@ -8,7 +8,7 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::{
-    ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, pki,
+    ControlPlaneConfig, Found, Lifetime, LocalApiServer, LocalEtcd, Pki, StartError, Version, pki,
 };
 use spangate_inject::{EtcdProxyHandle, WebhookConfig, WebhookHandle, WebhookServer};
 use spangate_load::{ClientIdentity, Endpoint};
@@ -67,6 +67,7 @@ impl Cluster {
         notes: &Notes,
         events: &Events,
     ) -> Result<Self, CommandError> {
+        check_followed(api_server_binary.version, &plan.scenario.spec.cluster)?;
         events.step(Step::ControlPlane);
         let start = Instant::now();
         let config = ControlPlaneConfig {
@@ -171,6 +172,17 @@ impl Cluster {
     }
 }
 
+/// Refuses an API server that makes a link of everybody's `traceparent`: a first span would be waited for in vain, and verdicts
+/// look for spans in the traces of the requests.
+fn check_followed(version: Version, cluster: &model::Cluster) -> Result<(), CommandError> {
+    let (major, minor) = model::Cluster::FOLLOWED_SINCE;
+    if !cluster.tracing.enabled || version.at_least(major, minor) {
+        return Ok(());
+    }
+    let message = format!("Kubernetes {version} follows nobody's traceparent, so that no request is found again");
+    Err(CommandError::environment(message).help(format!("take {major}.{minor} or later")))
+}
+
 fn not_started(directory: &RunDirectory) -> impl Fn(StartError) -> CommandError {
     let logs = directory.file(RunDirectory::LOGS);
     move |error| {
@@ -256,4 +268,19 @@ async fn first_span(
     } else {
         format!("its log says about tracing:\n{said}")
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_server_that_follows_nobody_is_refused() {
+        let mut cluster = model::Cluster::default();
+        assert!(check_followed(Version::new(1, 33, 0), &cluster).is_ok());
+        let told = check_followed(Version::new(1, 32, 9), &cluster).unwrap_err().to_string();
+        assert!(told.contains("Kubernetes 1.32.9 follows nobody's traceparent"), "{told}");
+        cluster.tracing.enabled = false;
+        assert!(check_followed(Version::new(1, 32, 9), &cluster).is_ok());
+    }
 }

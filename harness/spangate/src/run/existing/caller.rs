@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::json;
+use spangate_cluster::Version;
 use spangate_scenario::model::Cluster;
 
 use super::{Administrator, SetupError, send};
@@ -38,8 +39,9 @@ impl Caller {
         })
     }
 
-    /// The group that the verdicts go by: one whose `traceparent` is followed, or else the one that the scenario names.
-    pub(super) fn group(&self, stated: Option<&str>) -> Result<String, CommandError> {
+    /// The group that the verdicts go by: one whose `traceparent` is followed, or else the one that the scenario names. An API
+    /// server that follows nobody's has none of the first kind.
+    pub(super) fn group(&self, stated: Option<&str>, version: Version) -> Result<String, CommandError> {
         let is_in = |group: &str| self.groups.iter().any(|known| known == group);
         if let Some(stated) = stated.filter(|group| !is_in(group)) {
             let message = format!(
@@ -49,7 +51,17 @@ impl Caller {
             );
             return Err(CommandError::usage(message).help("take another context, or leave out `adminGroup`"));
         }
-        let followed = Cluster::FOLLOWED_GROUPS.into_iter().find(|group| is_in(group));
+        let (major, minor) = Cluster::FOLLOWED_SINCE;
+        let follows = version.at_least(major, minor);
+        if let Some(stated) = stated.filter(|group| !follows && Cluster::FOLLOWED_GROUPS.contains(group)) {
+            let message = format!(
+                "the scenario wants an `admin` in {stated}, whose traceparent is followed, and Kubernetes \
+                 {version} makes a link of everybody's"
+            );
+            return Err(CommandError::usage(message)
+                .help(format!("leave out `adminGroup`, or take a cluster with {major}.{minor} or later")));
+        }
+        let followed = Cluster::FOLLOWED_GROUPS.into_iter().find(|group| follows && is_in(group));
         if let (Some(followed), Some(stated)) = (followed, stated)
             && !Cluster::FOLLOWED_GROUPS.contains(&stated)
         {
@@ -128,13 +140,24 @@ mod tests {
     fn the_groups_say_whether_a_traceparent_is_followed() {
         let masters = caller(&["system:masters", EVERYBODY]);
         let admins = caller(&["kubeadm:cluster-admins", EVERYBODY]);
-        assert_eq!(masters.group(None).unwrap(), "system:masters");
-        assert_eq!(caller(&[EVERYBODY, "system:monitoring"]).group(None).unwrap(), "system:monitoring");
-        assert_eq!(admins.group(None).unwrap(), EVERYBODY);
-        assert_eq!(admins.group(Some("kubeadm:cluster-admins")).unwrap(), "kubeadm:cluster-admins");
+        let since = Version::new(1, 33, 0);
+        let group = |caller: &Caller, stated| caller.group(stated, since).unwrap();
+        assert_eq!(group(&masters, None), "system:masters");
+        assert_eq!(group(&caller(&[EVERYBODY, "system:monitoring"]), None), "system:monitoring");
+        assert_eq!(group(&admins, None), EVERYBODY);
+        assert_eq!(group(&admins, Some("kubeadm:cluster-admins")), "kubeadm:cluster-admins");
         for (caller, stated) in [(&admins, "system:masters"), (&masters, EVERYBODY)] {
-            let told = caller.group(Some(stated)).unwrap_err().to_string();
+            let told = caller.group(Some(stated), since).unwrap_err().to_string();
             assert!(told.contains("the scenario wants"), "{told}");
         }
+    }
+
+    #[test]
+    fn an_older_api_server_follows_nobody() {
+        let (masters, before) = (caller(&["system:masters", EVERYBODY]), Version::new(1, 32, 9));
+        assert_eq!(masters.group(None, before).unwrap(), EVERYBODY);
+        assert_eq!(masters.group(Some(EVERYBODY), before).unwrap(), EVERYBODY);
+        let told = masters.group(Some("system:masters"), before).unwrap_err().to_string();
+        assert!(told.contains("Kubernetes 1.32.9 makes a link of everybody's"), "{told}");
     }
 }

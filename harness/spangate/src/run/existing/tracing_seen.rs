@@ -12,7 +12,10 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use spangate_cluster::Version;
-use spangate_scenario::{model::Spec, units::PerMillion};
+use spangate_scenario::{
+    model::{Cluster, Spec},
+    units::PerMillion,
+};
 use spangate_sink::{SinkHandle, Store};
 use spangate_trace::{TraceId, contract, stats::Binomial};
 use tokio::time::{sleep, timeout};
@@ -69,7 +72,7 @@ pub(super) async fn check(
             "nothing of this run would be traced: the API server makes the caller's traceparent a link, and by the \
              scenario it starts no trace of its own",
         )
-        .help("take a context whose user is in system:masters, or a scenario with a samplingRatePerMillion"));
+        .help(untraced_help(version)));
     }
     if !wakes(administrator, &store, followed, limit, events).await? {
         let (at, seconds) = (sink.grpc_addr(), DARK.as_secs());
@@ -111,6 +114,19 @@ pub(super) async fn check(
                 .help("take the samplingRatePerMillion of its TracingConfiguration into the scenario"))
         }
     }
+}
+
+/// What to do where the caller's `traceparent` becomes a link, and nothing else is traced.
+fn untraced_help(version: Version) -> String {
+    let (major, minor) = Cluster::FOLLOWED_SINCE;
+    let rated = "a scenario with a samplingRatePerMillion";
+    if version.at_least(major, minor) {
+        return format!("take a context whose user is in system:masters, or {rated}");
+    }
+    format!(
+        "take {rated}: Kubernetes {version} makes a link of everybody's traceparent, as all did before \
+         {major}.{minor}"
+    )
 }
 
 /// Whether spans come at all: of a sampled request where that is followed, or else any, since a rate gives some of what
@@ -190,6 +206,13 @@ fn told(rate: Option<PerMillion>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_other_context_helps_where_nobody_is_followed() {
+        assert!(untraced_help(Version::new(1, 33, 0)).contains("system:masters"));
+        let told = untraced_help(Version::new(1, 32, 4));
+        assert!(told.contains("Kubernetes 1.32.4") && !told.contains("system:masters"), "{told}");
+    }
 
     #[test]
     fn nothing_follows_from_silence_without_a_witness() {
