@@ -18,7 +18,7 @@ use spangate_cluster::{
 
 use crate::{
     harness::{alone, passes, plan_of, run_plan, run_scenario},
-    skipped::skipped,
+    skipped::{runs, skipped},
 };
 
 /// The shipped scenarios with containers, each of which has a test here.
@@ -27,7 +27,10 @@ pub(crate) const SCENARIOS: [&str; 2] = ["collector-container", "jaeger-and-prom
 /// Docker, or a loud word on what is missing.
 fn docker(test: &str) -> Option<Docker> {
     match Docker::find(std::env::var_os("PATH").as_deref()) {
-        Ok(docker) => Some(docker),
+        Ok(docker) => {
+            runs(test);
+            Some(docker)
+        }
         Err(why) => {
             skipped(test, "SPANGATE_REQUIRE_KIND", &why.to_string());
             None

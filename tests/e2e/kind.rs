@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +25,7 @@ use spangate_trace::{Capture, Span};
 
 use crate::{
     harness::{alone, root, run_plan},
-    skipped::skipped,
+    skipped::{runs, skipped},
 };
 
 mod identity;
@@ -49,7 +51,10 @@ const SETTINGS: [&str; 9] = [
 /// Docker with what a node takes, or a loud word on what is missing.
 pub(crate) fn docker(test: &str) -> Option<Docker> {
     match docker_with_image() {
-        Ok(docker) => Some(docker),
+        Ok(docker) => {
+            runs(test);
+            Some(docker)
+        }
         Err(why) => {
             skipped(test, "SPANGATE_REQUIRE_KIND", &why);
             None
@@ -62,13 +67,41 @@ fn docker_with_image() -> Result<Docker, String> {
     let path = std::env::var_os("PATH");
     let docker = Docker::find(path.as_deref()).map_err(|error| error.to_string())?;
     let image = NodeImage::wanted(Cluster::DEFAULT_KUBERNETES.parse().unwrap()).unwrap();
-    let builder = "debootstrap";
-    let found = |directory: PathBuf| directory.join(builder).exists();
-    let has_builder = path.iter().flat_map(std::env::split_paths).any(found);
-    if has_builder || image.is_at_hand(&docker) {
+    if image.is_at_hand(&docker) {
         return Ok(docker);
     }
-    Err(format!("Docker has no image {}, and there is no {builder} to build one with", image.name))
+    // Whose this process is: its effective user.
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    match lacking(is_root, path.as_deref(), Path::new("/usr/sbin")) {
+        None => Ok(docker),
+        Some(lacking) => Err(format!("Docker has no image {}, and to build one {lacking}", image.name)),
+    }
+}
+
+/// What it lacks to build the image of a node; debootstrap may also lie in the system's directory.
+fn lacking(is_root: bool, path: Option<&OsStr>, system: &Path) -> Option<&'static str> {
+    let on_path: Vec<PathBuf> = path.iter().flat_map(std::env::split_paths).collect();
+    let found = |program: &str| on_path.iter().any(|directory| directory.join(program).is_file());
+    if !is_root {
+        return Some("takes root");
+    }
+    if !found("debootstrap") && !system.join("debootstrap").is_file() {
+        return Some("takes debootstrap");
+    }
+    (!found("go")).then_some("takes Go on PATH")
+}
+
+#[test]
+fn a_node_image_is_built_where_all_is_there() {
+    let (path, system) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let lacks = |is_root| lacking(is_root, Some(path.path().as_os_str()), system.path());
+    assert_eq!(lacks(true), Some("takes debootstrap"));
+    fs::write(system.path().join("debootstrap"), "").unwrap();
+    assert_eq!(lacks(true), Some("takes Go on PATH"));
+    fs::write(path.path().join("go"), "").unwrap();
+    assert_eq!((lacks(true), lacks(false)), (None, Some("takes root")));
+    fs::rename(system.path().join("debootstrap"), path.path().join("debootstrap")).unwrap();
+    assert_eq!(lacks(true), None);
 }
 
 fn settings() -> BTreeMap<&'static str, String> {

@@ -2,7 +2,11 @@
 //!
 //! Test binaries of other packages have this file too.
 
-use std::{env, fs, io::Write as _, path::PathBuf};
+use std::{
+    env, fs,
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+};
 
 use quick_junit::{Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -15,9 +19,26 @@ pub(crate) fn skipped(test: &str, require: &str, why: &str) {
     assert!(env::var_os(require).is_none(), "{test} must run, for {require} is set: {why}");
     // Past the capture of the test runner, which shows nothing of a test that passes.
     let _ = writeln!(std::io::stderr(), "\n{test}: skipped: {why}");
-    let directory = directory();
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join(format!("{test}.xml")), junit(test, why)).unwrap();
+    fs::create_dir_all(directory()).unwrap();
+    fs::write(file(test), junit(test, why)).unwrap();
+}
+
+/// Takes back what an earlier run of a test said that was skipped: it runs now.
+///
+/// # Panics
+///
+/// When that cannot be taken back.
+pub(crate) fn runs(test: &str) {
+    let removed = fs::remove_file(file(test));
+    assert!(
+        removed.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::NotFound),
+        "{test} still counts as skipped: {removed:?}"
+    );
+}
+
+/// Where machines read that a test was skipped.
+fn file(test: &str) -> PathBuf {
+    directory().join(format!("{test}.xml"))
 }
 
 /// Beside what cargo builds, of which the binary of a test is in `PROFILE/deps`.
@@ -44,4 +65,14 @@ fn junit_says_that_and_why_a_test_was_skipped() {
     let suite = format!(r#"<testsuite name="{}" tests="1" skipped="1""#, env!("CARGO_CRATE_NAME"));
     assert!(text.contains(&suite), "{text}");
     assert!(text.contains(r#"<skipped message="no Docker &lt;here&gt;"/>"#), "{text}");
+}
+
+#[test]
+fn a_test_that_runs_is_skipped_no_more() {
+    let test = format!("skipped_before_{}", std::process::id());
+    fs::create_dir_all(directory()).unwrap();
+    fs::write(file(&test), junit(&test, "no Docker")).unwrap();
+    runs(&test);
+    assert!(!file(&test).exists());
+    runs(&test);
 }

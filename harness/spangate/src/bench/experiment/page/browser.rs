@@ -116,11 +116,12 @@ fn drawn(picture: &Path, [left, top, width, height]: [f64; 4]) -> usize {
 
 #[test]
 fn nothing_is_cut_off_and_no_plot_is_empty() {
+    let test = "nothing_is_cut_off_and_no_plot_is_empty";
     let Some(browser) = browser() else {
-        let test = "nothing_is_cut_off_and_no_plot_is_empty";
         skipped::skipped(test, "SPANGATE_REQUIRE_BROWSER", "there is no Chromium");
         return;
     };
+    skipped::runs(test);
     let page = page(&report(6));
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("report.html");
