@@ -171,9 +171,8 @@ impl Play {
         let failed = |source| PlayError::Start { name: name.to_owned(), source };
         let mut state = PlayState::new(config);
         let mut spawned = |child: &Child| record(&mut state, &config.dir, child);
-        let etcd = LocalEtcd::start_recorded(&config.etcd_config(), progress, &mut spawned)
-            .await
-            .map_err(failed)?;
+        let etcd =
+            LocalEtcd::start_recorded(&config.etcd_config(), progress, &mut spawned).await.map_err(failed)?;
         let pki = Pki::generate().map_err(|error| failed(error.into()))?;
         let api_server_config = config.api_server_config(etcd.url());
         let api_server = LocalApiServer::start_recorded(&api_server_config, &pki, progress, &mut spawned)

@@ -151,12 +151,10 @@ impl Guest {
         let (why, going) = match left {
             Ok(None) => return None,
             Ok(Some(why)) => (why, true),
-            Err(error) => {
-                (CommandError::environment("they cannot be removed").because(error).chain(), false)
-            }
+            Err(error) => (CommandError::environment("they cannot be removed").because(error).chain(), false),
         };
         let warning = format!(
-            "objects of the run are left on the cluster, since {why}: kubectl delete \
+            "objects of the run are left on the cluster, since {why}; to remove them: kubectl delete \
              namespaces,clusterroles,clusterrolebindings,mutatingwebhookconfigurations,validatingwebhookconfigurations \
              -l {selector}"
         );

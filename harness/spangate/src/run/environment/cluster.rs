@@ -179,7 +179,8 @@ fn check_followed(version: Version, cluster: &model::Cluster) -> Result<(), Comm
     if !cluster.tracing.enabled || version.at_least(major, minor) {
         return Ok(());
     }
-    let message = format!("Kubernetes {version} follows nobody's traceparent, so that no request is found again");
+    let message =
+        format!("Kubernetes {version} follows nobody's traceparent, so that no request is found again");
     Err(CommandError::environment(message).help(format!("take {major}.{minor} or later")))
 }
 

@@ -178,7 +178,7 @@ fn seen(store: &Store, ids: &BTreeSet<String>) -> u64 {
 /// has to come after theirs, where there is one: without it nothing follows from what is not there.
 fn doubt(rate: Option<PerMillion>, seen: u64, witness: Option<bool>) -> Option<Doubt> {
     if witness == Some(false) {
-        return Some(Doubt::Untraced("a sampled request after those that came as spans did not".to_owned()));
+        return Some(Doubt::Untraced("the sampled request after the probes came as no span".to_owned()));
     }
     let why = contradiction(rate, seen)?;
     Some(if witness.is_some() || seen > 0 { Doubt::OtherRate(why) } else { Doubt::Untraced(why) })
