@@ -19,13 +19,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+pub(crate) use self::{container::ended, state::State};
 pub use self::{
     container::{Container, ContainerConfig, ContainerError, Ended},
     leftover::Leftover,
     owner::{LABEL, Owner},
     program_image::ProgramImage,
 };
-pub(crate) use self::{container::ended, state::State};
 use crate::{assets::path_directories, process};
 
 /// Why Docker cannot do what is wanted.

@@ -27,8 +27,9 @@ impl State {
     pub(crate) fn of(docker: &Docker, name: &str) -> Result<Self, DockerError> {
         let format = "{{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}}";
         match docker.run(["inspect", "--format", format, name]) {
-            Ok(said) => Self::read(&said)
-                .ok_or_else(|| DockerError::Failed { what: format!("inspect {name}"), said }),
+            Ok(said) => {
+                Self::read(&said).ok_or_else(|| DockerError::Failed { what: format!("inspect {name}"), said })
+            }
             Err(error) if error.is_missing() => Ok(Self::Gone),
             Err(error) => Err(error),
         }
@@ -39,7 +40,10 @@ impl State {
             ["true", ..] => Some(Self::Runs),
             ["false", code, oom_killed] => {
                 let code: i32 = code.parse().ok()?;
-                Some(Self::Ended { status: ExitStatus::from_raw(code << 8), oom_killed: *oom_killed == "true" })
+                Some(Self::Ended {
+                    status: ExitStatus::from_raw(code << 8),
+                    oom_killed: *oom_killed == "true",
+                })
             }
             _ => None,
         }
@@ -53,7 +57,8 @@ mod tests {
 
     #[test]
     fn an_end_has_its_exit_code() {
-        let ended = |code: i32, oom_killed| State::Ended { status: ExitStatus::from_raw(code << 8), oom_killed };
+        let ended =
+            |code: i32, oom_killed| State::Ended { status: ExitStatus::from_raw(code << 8), oom_killed };
         assert_eq!(State::read("true 0 false"), Some(State::Runs));
         assert_eq!(State::read("false 0 false"), Some(ended(0, false)));
         assert_eq!(State::read("false 137 true"), Some(ended(137, true)));

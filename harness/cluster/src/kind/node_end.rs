@@ -48,7 +48,9 @@ impl fmt::Display for NodeEnd {
                 Ok(())
             }
             Self::Removed => f.write_str("the node of the kind cluster was removed"),
-            Self::Untold { why } => write!(f, "Docker no longer tells of the node of the kind cluster ({why})"),
+            Self::Untold { why } => {
+                write!(f, "Docker no longer tells of the node of the kind cluster ({why})")
+            }
         }
     }
 }
@@ -70,7 +72,10 @@ mod tests {
         assert!(text(ended(true), well).ends_with("for want of memory)"));
         assert_eq!(text(Ok(State::Gone), well), "the node of the kind cluster was removed");
         let untold = text(Ok(State::Runs), ExitStatus::from_raw(1 << 8));
-        assert!(untold.starts_with("Docker no longer tells") && untold.contains("exit status: 1"), "{untold}");
+        assert!(
+            untold.starts_with("Docker no longer tells") && untold.contains("exit status: 1"),
+            "{untold}"
+        );
         let failed = DockerError::Failed { what: "inspect".to_owned(), said: "no answer".to_owned() };
         assert!(text(Err(failed), well).contains("no answer"));
     }

@@ -65,7 +65,7 @@ pub enum CollectorProgram {
         /// Its image.
         image: String,
         /// Whose it is.
-        owner: Owner,
+        owner: Box<Owner>,
         /// Directories of this machine that its configuration names.
         directories: Vec<PathBuf>,
         /// The most memory that it may use, in bytes.
@@ -209,7 +209,7 @@ impl Running {
                     memory: *memory,
                     cpu: *cpu,
                     log: config.log.clone(),
-                    owner: owner.clone(),
+                    owner: (**owner).clone(),
                 };
                 Ok(Self::Container(Box::new(Container::start(docker, container).await?)))
             }

@@ -126,7 +126,10 @@ impl Design {
         }
         // All else that a scenario takes from here is right now.
         if wrong.is_empty() && spangate_scenario::parse("the duet", &self.scenario(Operation::Get)).is_err() {
-            wrong.push(format!("--kubernetes must be a version, such as 1.37 or 1.37.2, got {}", self.kubernetes));
+            wrong.push(format!(
+                "--kubernetes must be a version, such as 1.37 or 1.37.2, got {}",
+                self.kubernetes
+            ));
         }
         if wrong.is_empty() { Ok(()) } else { Err(CommandError::usage(wrong.join("\n"))) }
     }

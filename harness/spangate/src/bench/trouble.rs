@@ -70,7 +70,8 @@ fn counts(read: Result<u64, String>) -> Result<(), CommandError> {
         Err(error) => error,
     };
     let message = format!("CPU time of processes cannot be read here from /proc/PID/task/*/schedstat: {why}");
-    Err(CommandError::environment(message).help("measure on Linux with its scheduler's counts: not in a sandbox that hides them"))
+    Err(CommandError::environment(message)
+        .help("measure on Linux with its scheduler's counts: not in a sandbox that hides them"))
 }
 
 /// Refuses a disk that is nearly full, before what is measured is half written.

@@ -135,7 +135,10 @@ fn without_ratio(figure: &Figure, rule: &OverheadRule, comparison: &Comparison, 
         verdict.check(Check::bound(metric.label(), observed, rule.change.to_string(), n, false));
     } else {
         let some = if figure.most > 0.0 { ", and some in a few" } else { "" };
-        verdict.undecided(format!("{} cannot be compared: too few rounds, or none in most{some}", metric.label()));
+        verdict.undecided(format!(
+            "{} cannot be compared: too few rounds, or none in most{some}",
+            metric.label()
+        ));
     }
 }
 

@@ -93,6 +93,13 @@ impl Run<'_> {
         self.environment.raise_load(self.events);
     }
 
+    /// When the load begins: soon, or at the place of this run among those that begin at the same time.
+    async fn start(&self) -> UnixNanos {
+        let Some(place) = self.together else { return self.clock.now() + LEAD };
+        let begin = place.begin(self.plan.schedule.rate()).await;
+        self.clock.now() + begin.saturating_duration_since(Instant::now())
+    }
+
     /// Prepares, arms, sends, waits and disarms.
     async fn send_requests(&self, cluster: &Cluster, ledgers: &Ledgers) -> Result<Carried, CommandError> {
         let (plan, environment, events) = (self.plan, self.environment, self.events);
@@ -132,13 +139,7 @@ impl Run<'_> {
         let rest = self.at_rest(cluster, &recorder).await;
         self.ready().await;
         recorder.mark(Border::Load);
-        let load_start = match self.together {
-            Some(place) => {
-                let begin = place.begin(plan.schedule.rate()).await;
-                self.clock.now() + begin.saturating_duration_since(Instant::now())
-            }
-            None => self.clock.now() + LEAD,
-        };
+        let load_start = self.start().await;
         environment.arm(load_start);
         let store = environment.receiver().store();
         let counted = Arc::clone(&store);

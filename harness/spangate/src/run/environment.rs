@@ -11,8 +11,8 @@ use spangate_sink::{Sink, SinkConfig, SinkHandle};
 use spangate_trace::{Clock, UnixNanos};
 use tokio::{sync::mpsc::UnboundedSender, time::sleep};
 
-pub(crate) use self::beside::{elsewhere, prune};
 use self::beside::{Backends, Beside};
+pub(crate) use self::beside::{elsewhere, prune};
 pub(super) use self::cluster::Cluster;
 use super::{
     directory::RunDirectory,

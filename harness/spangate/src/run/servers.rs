@@ -74,10 +74,9 @@ impl Servers {
     /// Waits until one of them ends, which none should.
     pub(super) fn broken(&self) -> impl Future<Output = CommandError> + Send + use<> {
         let ends: Vec<End> = match self {
-            Self::Local(local) => vec![
-                end("kube-apiserver", local.api_server.exited()),
-                end("etcd", local.etcd.exited()),
-            ],
+            Self::Local(local) => {
+                vec![end("kube-apiserver", local.api_server.exited()), end("etcd", local.etcd.exited())]
+            }
             Self::Kind(cluster) => {
                 let lost = cluster.lost();
                 vec![Box::pin(async move {

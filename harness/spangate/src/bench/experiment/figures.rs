@@ -127,9 +127,8 @@ pub(super) fn own_cpu(
     let used = |from, to| {
         let read = |at| usage.cpu_at(process, at);
         let nanos = read(from).zip(read(to)).map(|(before, after)| after.saturating_sub(before));
-        let nanos = nanos.ok_or_else(|| {
-            format!("what {process} used was not read: its /proc cannot be seen from here")
-        })?;
+        let nanos = nanos
+            .ok_or_else(|| format!("what {process} used was not read: its /proc cannot be seen from here"))?;
         Ok::<_, String>(nanos as f64 / 1e9)
     };
     let at_rest = match rest.map(|(from, to)| (from, to, to.since(from).as_secs_f64())) {
@@ -395,7 +394,12 @@ mod tests {
         assert!((figure(Metric::CpuPerRequest) - 0.002).abs() < 1e-5, "{found:#?}");
         assert!((figure(Metric::ResponseP99) - 0.004).abs() < 1e-9, "{found:#?}");
         // 100 requests a second.
-        let of_machine = [Metric::RunQueueWait, Metric::ContextSwitches, Metric::ReadPerRequest, Metric::WrittenPerRequest];
+        let of_machine = [
+            Metric::RunQueueWait,
+            Metric::ContextSwitches,
+            Metric::ReadPerRequest,
+            Metric::WrittenPerRequest,
+        ];
         for (metric, value) in of_machine.into_iter().zip([5e-5, 3.0, 400.0, 900.0]) {
             assert!((figure(metric) / value - 1.0).abs() < 0.01, "{metric:?}: {}", figure(metric));
         }

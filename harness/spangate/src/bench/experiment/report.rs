@@ -357,7 +357,12 @@ spec:
         let failing = |units: u32| {
             report_of(8, "", |measured| {
                 let excluded = Some("9 requests failed, and 90 did not".to_owned());
-                let unit = |round| Unit { arm: "all".to_owned(), round, excluded: excluded.clone(), ..Unit::default() };
+                let unit = |round| Unit {
+                    arm: "all".to_owned(),
+                    round,
+                    excluded: excluded.clone(),
+                    ..Unit::default()
+                };
                 measured.units.extend((0..units).map(unit));
             })
         };

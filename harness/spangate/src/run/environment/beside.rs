@@ -119,7 +119,7 @@ impl<'p> Beside<'p> {
         let program = CollectorProgram::Container {
             docker,
             image,
-            owner,
+            owner: Box::new(owner),
             directories: Vec::new(),
             memory: limits.memory.as_ref().map(|memory| memory.parts(1.0)),
             cpu: limits.cpu.as_ref().map(|cpu| cpu.parts(1e9)),
