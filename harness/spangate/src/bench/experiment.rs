@@ -8,7 +8,7 @@ pub mod api_server;
 pub mod collector;
 pub mod figures;
 pub mod linear;
-mod order;
+pub(crate) mod order;
 pub mod outlook;
 pub mod page;
 mod plot;

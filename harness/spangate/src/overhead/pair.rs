@@ -24,7 +24,10 @@ use super::{
     simulate::Noise,
 };
 use crate::{
-    bench::trouble::{Stretch, look_for_counts, look_for_space},
+    bench::{
+        experiment::order::order,
+        trouble::{Stretch, look_for_counts, look_for_space},
+    },
     error::CommandError,
     event::{Event, Events},
     exit::Exit,
@@ -337,11 +340,20 @@ impl Rounds<'_> {
         round: u32,
         path: &Path,
     ) -> Result<(Vec<Component>, Result<[figures::Figures; 2], String>), CommandError> {
-        let [base, head] = self.pair.plans(round)?;
-        let runs = vec![(base, path.join(ARMS[0])), (head, path.join(ARMS[1]))];
+        let mut runs: Vec<_> =
+            self.pair.plans(round)?.into_iter().zip(ARMS.map(|arm| path.join(arm))).collect();
+        // What the place of a server does to it is in both alike.
+        let head_first = order(self.pair.seed, ARMS.len(), round) != [0, 1];
+        if head_first {
+            runs.reverse();
+        }
         // The rounds say what goes on.
-        let done =
-            together(runs, None, self.cancel).await.map_err(|(place, error)| error.about(ARMS[place]))?;
+        let done = together(runs, None, self.cancel).await;
+        let mut done =
+            done.map_err(|(place, error)| error.about(ARMS[if head_first { 1 - place } else { place }]))?;
+        if head_first {
+            done.reverse();
+        }
         let [(judged, base), (other, head)] =
             <[_; 2]>::try_from(done).map_err(|_| CommandError::bug("two runs have not two outcomes"))?;
         let evidence = [saved::read(&base, None)?, saved::read(&head, None)?];

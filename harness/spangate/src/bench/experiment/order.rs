@@ -4,7 +4,7 @@ use spangate_trace::stats::SplitMix64;
 
 /// The arms of a round, by their places in the file; rounds count from 1. The order is drawn for two rounds at a time, the
 /// second of which has it the other way round: what drifts in a straight line is then in all arms alike.
-pub(super) fn order(seed: u64, arms: usize, round: u32) -> Vec<usize> {
+pub(crate) fn order(seed: u64, arms: usize, round: u32) -> Vec<usize> {
     let pair = round.saturating_sub(1) / 2;
     let mut random = SplitMix64::new(seed ^ (u64::from(pair) << 32));
     let mut order: Vec<usize> = (0..arms).collect();
