@@ -171,4 +171,4 @@ fn write_error(path: &Path) -> impl FnOnce(io::Error) -> StartError + use<> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

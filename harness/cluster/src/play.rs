@@ -298,16 +298,8 @@ fn io_error(path: &Path) -> impl Fn(io::Error) -> PlayError + use<> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use spangate_scenario::model::Cluster;
-
     use super::*;
-    use crate::{
-        assets::{Component, Found, Source},
-        process::Spec,
-        version::Version,
-    };
+    use crate::{local, process::Spec};
 
     fn play() -> (tempfile::TempDir, Play) {
         let dir = tempfile::tempdir().unwrap();
@@ -350,27 +342,13 @@ mod tests {
         assert!(matches!(play.down("one"), Err(PlayError::Unknown { .. })));
     }
 
-    /// A control plane whose etcd is a program that stays and never answers.
-    fn never_ready(dir: &Path) -> ControlPlaneConfig {
-        let path = dir.join("server");
-        fs::write(&path, "#!/bin/sh\nexec sleep 1000\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let found =
-            |component, version| Found { component, version, path: path.clone(), source: Source::Explicit };
-        ControlPlaneConfig {
-            kube_apiserver: found(Component::KubeApiserver, Version::new(1, 37, 2)),
-            etcd: found(Component::Etcd, Version::new(3, 7, 3)),
-            dir: dir.to_owned(),
-            cluster: Cluster::default(),
-            otlp: None,
-            lifetime: Lifetime::Detached,
-        }
-    }
-
     #[tokio::test]
     async fn a_process_is_written_down_before_it_is_ready() {
         let (dir, play) = play();
-        let config = never_ready(dir.path());
+        let config = ControlPlaneConfig {
+            lifetime: Lifetime::Detached,
+            ..local::tests::control_plane(dir.path(), "exec sleep 1000")
+        };
         let written = async {
             loop {
                 if let [cluster] = &play.list().unwrap()[..] {

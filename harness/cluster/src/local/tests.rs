@@ -6,7 +6,7 @@ use super::*;
 use crate::{assets::Component, assets::Source, progress::Event, version::Version};
 
 /// A control plane whose binaries are both a shell script.
-fn control_plane(dir: &Path, script: &str) -> ControlPlaneConfig {
+pub(crate) fn control_plane(dir: &Path, script: &str) -> ControlPlaneConfig {
     let path = dir.join("server");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
