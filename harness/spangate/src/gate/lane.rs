@@ -106,54 +106,31 @@ impl Lane {
         self.collector.given()
     }
 
-    /// Sends the traces from `origin` on, waits until the Collector has sent on what it keeps, and ends it. Nobody asks it for its
-    /// counts while it works, which would take it time.
+    /// Sends the traces from `origin` on, waits until the Collector has sent on what it keeps, and ends it. Where it is `watched`,
+    /// it is asked all the while how many traces are in memory, which takes it time.
     pub(crate) async fn carry_out(
         &self,
         synthetic: &Synthetic,
         origin: UnixNanos,
         hold: Duration,
+        watched: bool,
         events: &Events,
         cancel: &CancellationToken,
     ) -> Result<Left, CommandError> {
-        let delivery = self.work(synthetic, origin, hold, events, cancel).await?;
-        Ok(self.left(delivery).await)
-    }
-
-    /// The same, and looks all the while at how many traces are in memory.
-    pub(crate) async fn carry_out_watched(
-        &self,
-        synthetic: &Synthetic,
-        origin: UnixNanos,
-        hold: Duration,
-        events: &Events,
-        cancel: &CancellationToken,
-    ) -> Result<Left, CommandError> {
-        let delivery = tokio::select! {
-            done = self.work(synthetic, origin, hold, events, cancel) => done?,
-            () = self.watch() => return Err(CommandError::bug("a Collector was no longer watched")),
+        let work = async {
+            let delivery =
+                self.sender.send(synthetic, Pace::Planned, origin, cancel).await.map_err(unsent)?;
+            drain(&self.collector, &self.sink.store(), hold, events, cancel).await;
+            Ok(delivery)
         };
-        Ok(self.left(delivery).await)
-    }
-
-    /// Sends the traces, and waits until the Collector has sent on what it keeps.
-    async fn work(
-        &self,
-        synthetic: &Synthetic,
-        origin: UnixNanos,
-        hold: Duration,
-        events: &Events,
-        cancel: &CancellationToken,
-    ) -> Result<Delivery, CommandError> {
-        let delivery = self.sender.send(synthetic, Pace::Planned, origin, cancel).await.map_err(unsent)?;
-        drain(&self.collector, &self.sink.store(), hold, events, cancel).await;
-        Ok(delivery)
-    }
-
-    /// Ends the Collector, and takes what is left.
-    async fn left(&self, delivery: Delivery) -> Left {
+        let delivery = tokio::select! {
+            done = work => done?,
+            () = self.watch(), if watched => {
+                return Err(CommandError::bug("a Collector was no longer watched"));
+            }
+        };
         let facts = self.collector.finish().await;
-        Left {
+        Ok(Left {
             delivery,
             given: self.collector.given(),
             kept: self.sink.store(),
@@ -162,7 +139,7 @@ impl Lane {
             facts,
             cpu_before: self.cpu_before,
             traces_in_memory: self.traces_in_memory.load(Ordering::Relaxed),
-        }
+        })
     }
 
     /// Looks at how many traces are in memory, until it is dropped. Both lanes are looked at as often.

@@ -183,8 +183,8 @@ async fn both(
     let never = CancellationToken::new();
     // Both wait as long as the slower one needs: a Collector at rest still takes a little CPU.
     let (base_left, head_left) = tokio::join!(
-        base.carry_out_watched(synthetic, origin, hold, events, &never),
-        head.carry_out_watched(synthetic, origin, hold, events, &never),
+        base.carry_out(synthetic, origin, hold, true, events, &never),
+        head.carry_out(synthetic, origin, hold, true, events, &never),
     );
     drop(telling);
     tokio::join!(base.shutdown(), head.shutdown());

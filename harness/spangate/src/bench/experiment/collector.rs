@@ -101,7 +101,7 @@ pub async fn measure(
         Event::Progress { what, done: Some((store.len() as u64, planned)) }
     });
     let origin = clock.now() + LEAD;
-    let left = lane.carry_out(&synthetic, origin, configuration.hold(), events, cancel).await;
+    let left = lane.carry_out(&synthetic, origin, configuration.hold(), false, events, cancel).await;
     drop(telling);
     let usage = recorder.stop();
     lane.shutdown().await;
